@@ -1,0 +1,81 @@
+# `make help` lists the targets. PYTHON=python3.12 picks an interpreter, VENV=folder another environment.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+VENV ?= .venv
+QUESTION ?= Can other connections keep reading while one is writing if I switch on write-ahead logging?
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Newer than the files that decide what is installed, so a second run installs nothing.
+READY := $(VENV)/.ready
+READY_TEST := $(VENV)/.ready-test
+INSTALL := $(PIP) install $(shell test -t 2 || echo --quiet) --constraint constraints.txt
+export QUESTION
+
+.PHONY: help
+help:  ## List the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+
+.PHONY: run
+run: $(READY)  ## Install, fetch two small models, answer QUESTION over the bundled documents
+	$(BIN)/teola models fetch workflows/advanced_rag.yaml
+	$(BIN)/teola-run workflows/advanced_rag.yaml -i question="$$QUESTION"
+
+.PHONY: test
+test: lint  ## Install what tests need, run every check and test (ARGS go to pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: $(READY_TEST)  ## Run linters, type checker and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(READY_TEST)  ## Rewrite files the way `make lint` wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: schemas
+schemas: $(READY)  ## Generate schemas/*.json from the compiler's models
+	$(BIN)/python -m teola.compiler.schema
+
+.PHONY: bench
+bench: $(READY)  ## Print the measurements of benchmarks/
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+.PHONY: clean
+clean:  ## Remove the environment, caches and built files (fetched models stay)
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Teola needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12" >&2; exit 1; }
+	@$(call need,$(PYTHON) -c 'import ensurepip',python3-venv)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade pip
+
+$(READY): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing Teola and its local engines into $(VENV); PyTorch is the largest part."
+	$(INSTALL) --editable '.[local]'
+	@touch $@
+
+$(READY_TEST): pyproject.toml constraints.txt | $(BIN)/python
+	@$(call need,command -v dot,graphviz)
+	$(INSTALL) --editable '.[local,dev]'
+	@touch $(READY) $@
+
+# $(call need,check,package): if the check fails, install a Debian package where we may, else say so.
+define need
+if ! $(1) >/dev/null 2>&1; then \
+  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(2) >/dev/null; \
+  else echo "Missing: $(2). Install it with your system's package manager, then run make again." >&2; exit 1; fi; fi
+endef

@@ -1,0 +1,224 @@
+"""Prompts of a module: templates are valid, see what they use, and use what is bound for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from teola.compiler.check.context import Context, Draft, listed
+from teola.compiler.check.files import read_inside
+from teola.compiler.diagnostics import nearest
+from teola.compiler.modules.definition import Entry, ModuleDefinition, Prompt, Settings
+from teola.compiler.modules.llm import LLMSettings, PromptSettings
+from teola.compiler.modules.synthesize import PromptFile, SynthesizeSettings
+from teola.compiler.names import BOUND_NAMES, JINJA_WORDS, as_id
+from teola.compiler.prompts import PromptError, template
+from teola.compiler.source import Source, Span, TreePath
+
+
+def check_prompts(context: Context, module: Draft) -> None:
+    """Check every prompt in effect, and that each further input is used by one."""
+    definition = module.definition
+    if definition is None or module.settings is None or module.outputs is None:
+        return
+    read = _with_files(context, module, module.settings)
+    if read is None:
+        return
+    module.settings, files = read
+    module.prompts = definition.prompts(module.settings)
+    used: set[str] = set()
+    whole = True
+    for name, prompt in module.prompts.items():
+        found = _check_prompt(context, module, definition, prompt, files.get(name))
+        whole = whole and found is not None
+        used |= found or set()
+    if whole:
+        _check_unused(context, module, definition, used)
+        _check_truncate(context, module, used)
+
+
+def _with_files(
+    context: Context, module: Draft, settings: Settings
+) -> tuple[Settings, Mapping[str, Source]] | None:
+    """The settings with the text of prompt files in place of their names, and those files."""
+    path = (*module.path, "with")
+    if isinstance(settings, PromptSettings) and settings.prompt_file is not None:
+        source = read_inside(context, (*path, "prompt_file"), settings.prompt_file)
+        if source is None:
+            return None
+        return settings.model_copy(update={"prompt": source.text}), {"prompt": source}
+    if not isinstance(settings, SynthesizeSettings):
+        return settings, {}
+    files: dict[str, Source] = {}
+    for name in settings.prompts.model_fields_set:
+        given = getattr(settings.prompts, name)
+        if isinstance(given, PromptFile):
+            source = read_inside(context, (*path, "prompts", name, "file"), given.file)
+            if source is None:
+                return None
+            files[name] = source
+    texts = {name: source.text for name, source in files.items()}
+    prompts = settings.prompts.model_copy(update=texts)
+    return settings.model_copy(update={"prompts": prompts}), files
+
+
+def _check_prompt(
+    context: Context,
+    module: Draft,
+    definition: ModuleDefinition,
+    prompt: Prompt,
+    file: Source | None,
+) -> set[str] | None:
+    """The names that the prompt uses; None where a template could not be read."""
+    used: set[str] | None = set()
+    for entry in prompt.entries:
+        if entry.splice is not None:
+            _check_splice(context, module, entry)
+            found: Iterable[str] | None = (entry.splice,)
+        else:
+            found = _check_template(context, module, definition, prompt, entry, file)
+        used = None if used is None or found is None else used | set(found)
+    return used
+
+
+def _check_splice(context: Context, module: Draft, entry: Entry) -> None:
+    name = entry.splice or ""
+    path = (*module.path, "with", *(entry.path or ()))
+    if name not in module.mapping("inputs"):
+        have = listed(list(module.mapping("inputs")))
+        near = nearest(name, module.mapping("inputs"))
+        context.error(
+            "unknown-input",
+            f"{name!r} is not an input of {module.id!r}: a text among messages names one",
+            path,
+            notes=[f"inputs of {module.id!r}: {have}"],
+            help=f"did you mean {near!r}?" if near else "for a message write {role: …, content: …}",
+        )
+        return
+    binding = module.bindings.get(name)
+    if binding is not None and str(binding.type) not in ("message", "list<message>"):
+        context.error(
+            "type-mismatch",
+            f"{name!r} is {binding.type}: only message and list<message> can stand among messages",
+            path,
+        )
+
+
+def _check_template(
+    context: Context,
+    module: Draft,
+    definition: ModuleDefinition,
+    prompt: Prompt,
+    entry: Entry,
+    file: Source | None,
+) -> Iterable[str] | None:
+    text = entry.template or ""
+    path = (*module.path, "with", *(entry.path or ()))
+    try:
+        parsed = template(text)
+    except PromptError as error:
+        span = _span(context, path, file, error.line or 1, None)
+        context.diagnostics.error("bad-template", str(error), span, help=error.help)
+        return None
+    seen = [*definition.values, *module.mapping("inputs"), *prompt.variables]
+    for name, line in parsed.variables.items():
+        if name not in seen:
+            _undefined(context, module, seen, name, _span(context, path, file, line, name))
+    return parsed.variables
+
+
+def _undefined(context: Context, module: Draft, seen: list[str], name: str, span: Span) -> None:
+    near = nearest(name, seen)
+    help = f"did you mean {near!r}?" if near else None
+    if near is None and (name in context.modules or name == "inputs"):
+        help = "a prompt sees the inputs of its module: bind it under inputs: and use that name"
+    elif near is None and name in context.inputs:
+        help = f"inputs: {{{name}: inputs.{name}}}"
+    context.diagnostics.error(
+        "undefined-variable",
+        f"the prompt of {module.id!r} has no variable {name!r}",
+        span,
+        notes=[f"it sees: {listed(list(dict.fromkeys(seen)))}"],
+        help=help,
+    )
+
+
+def _check_unused(
+    context: Context, module: Draft, definition: ModuleDefinition, used: set[str]
+) -> None:
+    documented = {name for prompt in module.prompts.values() for name in prompt.variables}
+    for name in module.mapping("inputs"):
+        if name in definition.parameters:
+            continue
+        path = (*module.path, "inputs", name)
+        if name in documented:
+            context.error(
+                "reserved-name",
+                f"{definition.name} itself gives its prompts {name!r}: name the input otherwise",
+                path,
+                key=True,
+            )
+        elif name in JINJA_WORDS or name in BOUND_NAMES or as_id(name) != name:
+            context.error("bad-id", f"a prompt cannot use the name {name!r}", path, key=True)
+        elif name not in used:
+            context.error(
+                "unused-input",
+                f"no prompt of {module.id!r} uses the input {name!r}",
+                path,
+                key=True,
+                help=f"use it as {{{{ {name} }}}}, or leave it out",
+            )
+
+
+def _check_truncate(context: Context, module: Draft, used: set[str]) -> None:
+    name = module.settings.truncate if isinstance(module.settings, LLMSettings) else None
+    if name is None:
+        return
+    path = (*module.path, "with", "truncate")
+    binding = module.bindings.get(name)
+    lists = [key for key, bound in module.bindings.items() if bound.target.item is not None]
+    if name not in module.mapping("inputs") or name not in used:
+        near = nearest(name, lists)
+        context.error(
+            "unknown-input",
+            f"truncate names an input that a prompt uses; {name!r} is none",
+            path,
+            notes=[f"inputs that are lists: {listed(lists)}"],
+            help=f"did you mean {near!r}?" if near else None,
+        )
+    elif binding is not None and binding.target.item is None:
+        context.error(
+            "type-mismatch", f"truncate drops items of a list; {name!r} is {binding.target}", path
+        )
+
+
+def _span(
+    context: Context, path: TreePath, file: Source | None, line: int, word: str | None
+) -> Span:
+    """Where a template's line (and ``word`` in it) stands, in its YAML or its own file."""
+    if file is not None:
+        return _in_line(file, line, word) or file.start()
+    whole = context.tree.value_span(path)
+    first = whole.source.line(whole.line) or ""
+    block = first[whole.column - 1 : whole.column] in ("|", ">")
+    number = whole.line + line - (0 if block else 1)
+    if number > whole.end_line:
+        return whole
+    return _in_line(whole.source, number, word, whole) or whole
+
+
+def _in_line(
+    source: Source, number: int, word: str | None, inside: Span | None = None
+) -> Span | None:
+    text = source.line(number)
+    if text is None:
+        return None
+    start = inside.column - 1 if inside is not None and number == inside.line else 0
+    end = inside.end_column - 1 if inside is not None and number == inside.end_line else len(text)
+    pattern = rf"(?<![\w.]){re.escape(word)}\b" if word is not None else r"\S.*\S|\S"
+    if word is None and start > 0:
+        return inside
+    match = re.compile(pattern).search(text, start, end)
+    if match is None:
+        return None
+    return Span(source, number, match.start() + 1, number, match.end() + 1)

@@ -1,0 +1,84 @@
+"""Settings of a module: constants under ``with``, checked against the module's own model."""
+
+from __future__ import annotations
+
+from teola.compiler.check.context import Context, Draft, listed
+from teola.compiler.check.references import in_scope
+from teola.compiler.diagnostics import nearest
+from teola.compiler.modules import MODULES, find_module
+from teola.compiler.modules.definition import ModuleDefinition
+from teola.compiler.validation import Place, validate
+
+
+def find_definition(context: Context, module: Draft) -> None:
+    """Look up what ``uses`` names."""
+    name = module.entry.get("uses")
+    if not isinstance(name, str):
+        return
+    path = (*module.path, "uses")
+    try:
+        module.definition = find_module(name)
+    except Exception as error:  # noqa: BLE001 - a plug-in's import may raise anything
+        context.error("broken-plugin", f"the module {name!r} cannot be loaded: {error}", path)
+        return
+    if module.definition is None:
+        near = nearest(name, MODULES)
+        context.error(
+            "unknown-uses",
+            f"there is no module {name!r} to use",
+            path,
+            notes=[f"uses: {listed(MODULES)}"],
+            help=f"did you mean {near!r}?" if near else None,
+        )
+
+
+def read_settings(context: Context, module: Draft) -> None:
+    """Validate the settings; they decide which outputs the module has."""
+    definition = module.definition
+    if definition is None:
+        return
+    data = {}
+    for name, given in module.mapping("with").items():
+        if name in definition.settings.model_fields:
+            data[name] = given
+            _check_constant(context, module, name, given)
+        elif name not in definition.values:
+            _unknown(context, module, definition, str(name))
+    place = Place(context.tree, (*module.path, "with"))
+    before = len(context.diagnostics)
+    module.settings = validate(definition.settings, data, place, context.diagnostics)
+    if module.settings is None:
+        return
+    if len(context.diagnostics) == before:
+        _report_problems(context, module, definition)
+    module.outputs = definition.outputs(module.settings)
+
+
+def _report_problems(context: Context, module: Draft, definition: ModuleDefinition) -> None:
+    for problem in definition.problems(module.settings):
+        path = (*module.path, "with", *problem.path)
+        if not problem.path and "with" not in module.entry:
+            path = module.path
+        context.error("bad-setting", problem.message, path, key=True, help=problem.help)
+
+
+def _check_constant(context: Context, module: Draft, name: str, given: object) -> None:
+    if in_scope(context, given):
+        context.error(
+            "reference-under-with",
+            f"{given!r} is a reference, but {name!r} is a setting: a constant",
+            (*module.path, "with", name),
+        )
+
+
+def _unknown(context: Context, module: Draft, definition: ModuleDefinition, name: str) -> None:
+    path = (*module.path, "with", name)
+    near = nearest(name, definition.parameters)
+    context.error(
+        "unknown-key",
+        f"{definition.name} has no setting {name!r}",
+        path,
+        key=True,
+        notes=[f"{definition.name} has: {listed(definition.parameters)}"],
+        help=f"did you mean {near!r}?" if near else None,
+    )

@@ -1,0 +1,71 @@
+"""Effect edges: two nodes that touch one resource, one of them writing, keep their chain order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+from teola.compiler.graph.operations import OPERATIONS, same_resource
+from teola.compiler.graph.pgraph import Edge, Node, Primitive
+
+
+class Effect(NamedTuple):
+    """A node that reads or writes resources."""
+
+    node: Primitive
+    reads: frozenset[str]
+    writes: frozenset[str]
+
+
+def effects(nodes: Sequence[Node]) -> list[Effect]:
+    """Every primitive with an effect, in chain order."""
+    found = []
+    for node in nodes:
+        if isinstance(node, Primitive) and (operation := OPERATIONS.get(node.operation)):
+            reads, writes = operation.effects(node)
+            if reads or writes:
+                found.append(Effect(node, reads, writes))
+    return found
+
+
+def conflict(one: Effect, other: Effect) -> bool:
+    """Whether the two touch one resource and at least one of them writes it."""
+    pairs = (
+        (one.writes, other.writes),
+        (one.writes, other.reads),
+        (one.reads, other.writes),
+    )
+    return any(same_resource(a, b) for left, right in pairs for a in left for b in right)
+
+
+def effect_edges(nodes: Sequence[Node]) -> frozenset[Edge]:
+    """The effect edges that the table demands of ``nodes`` (in chain order).
+
+    A primitive inside a region is stood for by the region, as seen from outside: an effect on a
+    region waits for all its items (compiler.md, "Streams").
+    """
+    parents = {node.id: node.region for node in nodes}
+    edges = set()
+    for first, second in combinations(effects(nodes), 2):
+        if conflict(first, second):
+            source, target = _lift(first.node.id, second.node.id, parents)
+            if source != target:
+                edges.add(Edge("effect", source, target))
+    return frozenset(edges)
+
+
+def _path(node_id: str, parents: dict[str, str]) -> list[str]:
+    """The ids from the outermost region down to the node itself."""
+    path = [node_id]
+    while parents.get(path[-1]):
+        path.append(parents[path[-1]])
+    return path[::-1]
+
+
+def _lift(one: str, other: str, parents: dict[str, str]) -> tuple[str, str]:
+    """The two ancestors (or the nodes themselves) that stand in the same region."""
+    for a, b in zip(_path(one, parents), _path(other, parents), strict=False):
+        if a != b:
+            return a, b
+    return one, one

@@ -1,0 +1,259 @@
+"""The verifier: what every p-graph must hold, checked against the operation table after each pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
+
+from teola.compiler.errors import GraphError
+from teola.compiler.graph.effects import effect_edges
+from teola.compiler.graph.operations import OPERATIONS, Operation, input_kind
+from teola.compiler.graph.pgraph import (
+    BOUND_PORTS,
+    INPUTS,
+    Node,
+    PGraph,
+    Primitive,
+    Ref,
+    Region,
+    refs,
+)
+
+REGION_INPUTS: Mapping[str, frozenset[str]] = {
+    "each": frozenset({"items"}),
+    "fold": frozenset({"items", "initial"}),
+    "reduce": frozenset({"items"}),
+}
+
+
+def verify(graph: PGraph) -> None:
+    """Check ``graph`` against the operation table.
+
+    Raises:
+        GraphError: naming every rule broken and the node that breaks it.
+    """
+    problems = _Verifier(graph).run()
+    if problems:
+        raise GraphError(f"the graph {graph.name!r} is not valid:\n  " + "\n  ".join(problems))
+
+
+def dependencies(graph: PGraph) -> dict[str, set[str]]:
+    """Node id -> the ids of its own region's nodes that it waits for (data, order, effect).
+
+    A dependency that crosses a region's border is lifted to the nodes that stand in one region.
+    """
+    paths = region_paths(graph)
+    found: dict[str, set[str]] = {node.id: set() for node in graph.nodes}
+    for node in graph.nodes:
+        for _, ref in _all_refs(node):
+            _depend(found, paths, node.id, ref.node)
+    for edge in graph.edges:
+        _depend(found, paths, edge.target, edge.source)
+    return found
+
+
+def _depend(
+    found: dict[str, set[str]], paths: Mapping[str, tuple[str, ...]], target: str, source: str
+) -> None:
+    if source == INPUTS or source not in paths or target not in paths:
+        return
+    for a, b in zip((*paths[target], target), (*paths[source], source), strict=False):
+        if a != b:
+            found[a].add(b)
+            return
+
+
+def region_paths(graph: PGraph) -> dict[str, tuple[str, ...]]:
+    """Node id -> the regions around it, outermost first."""
+    paths: dict[str, tuple[str, ...]] = {}
+    for node in graph.nodes:
+        inside = node.region
+        paths[node.id] = (*paths.get(inside, ()), inside) if inside else ()
+    return paths
+
+
+def _all_refs(node: Node) -> list[tuple[str, Ref]]:
+    found = list(refs(node))
+    if isinstance(node, Region):
+        found += list(node.results.items())
+    return found
+
+
+class _Verifier:
+    """One verification: collects every problem of one graph."""
+
+    def __init__(self, graph: PGraph) -> None:
+        self.graph = graph
+        self.nodes = graph.by_id
+        self.paths = region_paths(graph)
+        self.input_types = {port.name: port.type for port in graph.inputs}
+        self.problems: list[str] = []
+
+    def run(self) -> list[str]:
+        self.check_ids()
+        for node in self.graph.nodes:
+            if isinstance(node, Primitive):
+                self.check_primitive(node)
+            else:
+                self.check_region(node)
+            for name, ref in refs(node):
+                self.check_ref(node.id, name, ref, self.scope(node))
+        self.check_units()
+        self.check_outputs()
+        self.check_edges()
+        if not self.problems:
+            self.check_cycles()
+        return self.problems
+
+    def say(self, node_id: str, what: str) -> None:
+        self.problems.append(f"%{node_id}: {what}")
+
+    def scope(self, node: Node) -> tuple[str, ...]:
+        return self.paths[node.id]
+
+    def check_ids(self) -> None:
+        if len(self.nodes) != len(self.graph.nodes):
+            seen: set[str] = set()
+            for node in self.graph.nodes:
+                if node.id in seen:
+                    self.say(node.id, "the id is used twice")
+                seen.add(node.id)
+        above: list[str] = []
+        for node in self.graph.nodes:
+            while above and node.region != above[-1]:
+                above.pop()
+            if node.region and not above:
+                self.say(node.id, f"stands outside its region %{node.region}")
+            if isinstance(node, Region):
+                above.append(node.id)
+
+    def check_primitive(self, node: Primitive) -> None:
+        operation = OPERATIONS.get(node.operation)
+        if operation is None:
+            self.say(node.id, f"there is no operation {node.operation!r}")
+            return
+        self.check_engine(node, operation)
+        for name in node.inputs:
+            if input_kind(operation, name) is None:
+                self.say(node.id, f"{node.operation} has no input {name!r}")
+        for name, port in operation.inputs.items():
+            if port.required and name not in node.inputs:
+                self.say(node.id, f"{node.operation} needs the input {name!r}")
+        self.check_streams(node, operation)
+
+    def check_engine(self, node: Primitive, operation: Operation) -> None:
+        if operation.engine_kind is None:
+            if node.engine is not None:
+                self.say(node.id, f"{node.operation} runs on no engine, not on {node.engine!r}")
+            return
+        engine = self.graph.engines.get(node.engine or "")
+        if engine is None:
+            self.say(node.id, f"the engine {node.engine!r} is not declared")
+        elif engine.get("kind") != operation.engine_kind:
+            self.say(
+                node.id,
+                f"{node.operation} needs an engine of kind {operation.engine_kind}, "
+                f"{node.engine!r} is of kind {engine.get('kind')}",
+            )
+
+    def check_streams(self, node: Primitive, operation: Operation) -> None:
+        streams = False
+        for name, operand in node.inputs.items():
+            if not isinstance(operand, Ref) or not operand.stream:
+                continue
+            streams = True
+            port = input_kind(operation, name)
+            if port is not None and port.kind not in ("map", "scan"):
+                self.say(node.id, f"a stream cannot enter {name!r}: it is a {port.kind} input")
+        if streams and (node.group is None or node.group < 1):
+            self.say(node.id, "a node with a stream input needs a group of at least 1")
+        if not streams and node.group is not None:
+            self.say(node.id, "a group needs a stream input")
+
+    def check_region(self, node: Region) -> None:
+        missing = REGION_INPUTS[node.kind] - set(node.inputs)
+        unknown = set(node.inputs) - REGION_INPUTS[node.kind]
+        if missing:
+            self.say(node.id, f"a {node.kind} region needs {', '.join(sorted(missing))}")
+        if unknown:
+            self.say(node.id, f"a {node.kind} region has no input {', '.join(sorted(unknown))}")
+        if node.kind != "each" and len(node.results) != 1:
+            self.say(node.id, f"a {node.kind} region has exactly one result")
+        if any(name in BOUND_PORTS[node.kind] for name in node.results):
+            self.say(node.id, "a result has the name of a bound port")
+        for name, ref in node.results.items():
+            self.check_ref(node.id, name, ref, (*self.paths[node.id], node.id))
+
+    def check_ref(self, node_id: str, name: str, ref: Ref, scope: tuple[str, ...]) -> None:
+        found = self.port_type(ref, scope)
+        if found is None:
+            self.say(node_id, f"{name}: %{ref.node}:{ref.port} does not exist or is not in reach")
+        elif ref.stream and not found.startswith("list<"):
+            self.say(node_id, f"{name}: %{ref.node}:{ref.port} is no list, it cannot be a stream")
+
+    def port_type(self, ref: Ref, scope: tuple[str, ...]) -> str | None:
+        """The type of the port as seen from ``scope``; None where it cannot be seen."""
+        if ref.node == INPUTS:
+            return self.input_types.get(ref.port)
+        target = self.nodes.get(ref.node)
+        if target is None:
+            return None
+        if isinstance(target, Region) and target.id in scope:
+            return BOUND_PORTS[target.kind].get(ref.port)
+        if target.region not in ("", *scope):
+            return None
+        if isinstance(target, Region):
+            if ref.port not in target.results:
+                return None
+            return "list<T>" if target.kind == "each" else "text"
+        operation = OPERATIONS.get(target.operation)
+        out = operation.outputs.get(ref.port) if operation else None
+        return out.type if out else None
+
+    def check_units(self) -> None:
+        """A prefill has exactly one decode, on its engine, under its guard, in its region."""
+        followers: dict[str, list[Primitive]] = {}
+        for node in self.graph.nodes:
+            for _, ref in refs(node):
+                head = self.nodes.get(ref.node)
+                if isinstance(head, Primitive) and self.unit_of(head):
+                    if isinstance(node, Primitive) and node.operation == self.unit_of(head):
+                        followers.setdefault(head.id, []).append(node)
+                    else:
+                        self.say(node.id, f"only a {self.unit_of(head)} may use %{head.id}")
+        for node in self.graph.nodes:
+            if isinstance(node, Primitive) and self.unit_of(node):
+                self.check_unit(node, followers.get(node.id, []))
+
+    def unit_of(self, node: Primitive) -> str | None:
+        operation = OPERATIONS.get(node.operation)
+        return operation.unit if operation else None
+
+    def check_unit(self, head: Primitive, tails: list[Primitive]) -> None:
+        if len(tails) != 1:
+            self.say(head.id, f"has {len(tails)} {self.unit_of(head)}s, it needs exactly one")
+            return
+        tail = tails[0]
+        if (tail.engine, tail.guard, tail.region) != (head.engine, head.guard, head.region):
+            self.say(tail.id, f"differs from %{head.id} in engine, guard or region")
+
+    def check_outputs(self) -> None:
+        for out in self.graph.outputs:
+            if self.port_type(out.ref, ()) is None:
+                self.problems.append(
+                    f"output {out.name}: %{out.ref.node}:{out.ref.port} does not exist"
+                )
+
+    def check_edges(self) -> None:
+        for edge in self.graph.edges:
+            for end in (edge.source, edge.target):
+                if end not in self.nodes:
+                    self.say(end, f"an {edge.kind} edge names it, but there is no such node")
+        for edge in effect_edges(self.graph.nodes) - self.graph.edges:
+            self.say(edge.target, f"the effect edge from %{edge.source} is missing")
+
+    def check_cycles(self) -> None:
+        try:
+            TopologicalSorter(dependencies(self.graph)).prepare()
+        except CycleError as error:
+            self.problems.append("a cycle: " + " -> ".join(f"%{id_}" for id_ in error.args[1]))

@@ -1,0 +1,1 @@
+"""What newcomers type first, understood: mistakes of files, characters, YAML and other languages."""

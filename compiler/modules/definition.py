@@ -1,0 +1,102 @@
+"""What a module is: its values, settings, outputs, prompts, and how it becomes primitives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from teola.compiler.graph.pgraph import Json, Ref
+from teola.compiler.types import Type
+
+if TYPE_CHECKING:
+    from teola.compiler.modules.build import Build
+
+
+class Settings(BaseModel):
+    """Settings of a module: constants under ``with`` that are no values."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A parameter that is bound once: by reference under ``inputs`` or by constant under ``with``.
+
+    ``types`` are the types it takes, the principal one first. A value that is not required and
+    has no ``default`` (a one-tuple) may stay unbound.
+    """
+
+    types: tuple[Type, ...]
+    doc: str
+    required: bool = True
+    default: tuple[Json] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a chat prompt: a template under a role, or an input spliced in.
+
+    ``path`` is where it stands under ``with`` (None: it is built in).
+    """
+
+    role: str = "user"
+    template: str | None = None
+    splice: str | None = None
+    path: tuple[str | int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt in effect: its entries, and the variables the module adds (name -> meaning)."""
+
+    entries: tuple[Entry, ...]
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A setting that is wrong beside the others: ``path`` is where it stands under ``with``."""
+
+    path: tuple[str | int, ...]
+    message: str
+    help: str | None = None
+
+
+def _no_prompts(_: Any) -> Mapping[str, Prompt]:
+    return {}
+
+
+def _no_problems(_: Any) -> Iterable[Problem]:
+    return ()
+
+
+@dataclass(frozen=True)
+class ModuleDefinition:
+    """One word of the vocabulary (``uses:``).
+
+    ``engines`` are the kinds of engine the module runs on: each kind is a setting that names one.
+    ``one_of`` groups values of which exactly one is bound. ``open_inputs``: further inputs are
+    accepted, for its templates. ``outputs`` gives the ports, ``prompts`` the prompts in effect and
+    ``problems`` what is wrong among the settings, all for given settings. ``lower`` adds the
+    module's primitives to a ``Build`` and returns where each output port comes from.
+    """
+
+    name: str
+    doc: str
+    values: Mapping[str, Value]
+    settings: type[Settings]
+    outputs: Callable[[Any], Mapping[str, Type]]
+    lower: Callable[[Build], Mapping[str, Ref]]
+    engines: tuple[str, ...] = ()
+    one_of: tuple[tuple[str, ...], ...] = ()
+    open_inputs: bool = False
+    prompts: Callable[[Any], Mapping[str, Prompt]] = _no_prompts
+    problems: Callable[[Any], Iterable[Problem]] = _no_problems
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Every key that may stand under ``with``."""
+        return (*self.values, *self.settings.model_fields)

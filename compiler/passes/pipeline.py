@@ -1,0 +1,128 @@
+"""The one list of passes, the levels, and how a pipeline is run and written as text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from time import perf_counter
+
+from teola.compiler.errors import CompileError, GraphError, PassError
+from teola.compiler.graph.pgraph import PGraph
+from teola.compiler.graph.verify import verify
+from teola.compiler.passes.base import Pass
+from teola.compiler.passes.prune_order import PruneOrder
+from teola.compiler.passes.remove_dead import RemoveDead
+
+PASSES: dict[str, type[Pass]] = {kind.name: kind for kind in (PruneOrder, RemoveDead)}
+"""Every pass by name."""
+
+DEFAULT_PIPELINE: tuple[Pass, ...] = (PruneOrder(), RemoveDead())
+"""What ``-O1`` runs after ``decompose``."""
+
+LEVELS: dict[str, tuple[Pass, ...]] = {"O0": (), "O1": DEFAULT_PIPELINE}
+"""Optimisation level -> passes after ``decompose``."""
+
+MAX_ROUNDS = 8
+"""Rounds after which a pipeline that still rewrites is called diverging."""
+
+_STEP = re.compile(r"\s*(?P<name>[a-z-]+)\s*(?:\{(?P<options>[^}]*)\})?\s*(?:,|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class PassReport:
+    """What one pass did: nodes and edges before and after, and the time it took."""
+
+    name: str
+    changed: bool
+    nodes_before: int
+    nodes_after: int
+    edges_before: int
+    edges_after: int
+    seconds: float
+
+
+def run_pipeline(
+    graph: PGraph, pipeline: Sequence[Pass]
+) -> tuple[PGraph, tuple[PassReport, ...]]:
+    """Run the passes in order, round after round, until a round changes nothing.
+
+    The graph is verified first and after each pass that changed it.
+
+    Raises:
+        PassError: a pass broke the graph, raised, or the pipeline does not settle.
+    """
+    verify(graph)
+    reports: list[PassReport] = []
+    for _ in range(MAX_ROUNDS):
+        before = graph
+        for step in pipeline:
+            graph, report = _apply(graph, step)
+            reports.append(report)
+        if graph is before:
+            return graph, tuple(_merged(reports))
+    names = ", ".join(step.name for step in pipeline)
+    raise PassError(f"the passes {names} do not settle after {MAX_ROUNDS} rounds")
+
+
+def _apply(graph: PGraph, step: Pass) -> tuple[PGraph, PassReport]:
+    start = perf_counter()
+    result = step.apply(graph)
+    if result is not graph:
+        try:
+            verify(result)
+        except GraphError as error:
+            raise PassError(f"the pass {step.name} broke the graph: {error}") from error
+    report = PassReport(
+        step.name,
+        result is not graph,
+        len(graph.nodes),
+        len(result.nodes),
+        len(graph.edges),
+        len(result.edges),
+        perf_counter() - start,
+    )
+    return result, report
+
+
+def _merged(reports: list[PassReport]) -> list[PassReport]:
+    """The first round's reports, and those of later rounds that changed something."""
+    seen: set[str] = set()
+    kept = []
+    for report in reports:
+        if report.changed or report.name not in seen:
+            kept.append(report)
+        seen.add(report.name)
+    return kept
+
+
+def parse_pipeline(text: str) -> tuple[Pass, ...]:
+    """Read ``prune-order,decompose-stages{max-group=32}``.
+
+    Raises:
+        CompileError: an unknown pass or option, naming those that exist.
+    """
+    steps: list[Pass] = []
+    at = 0
+    while at < len(text):
+        match = _STEP.match(text, at)
+        if not match:
+            raise CompileError(f"cannot read the passes at {text[at:]!r}: write name{{option=1}},…")
+        steps.append(_step(match["name"], match["options"] or ""))
+        at = match.end()
+    return tuple(steps)
+
+
+def _step(name: str, options: str) -> Pass:
+    kind = PASSES.get(name)
+    if kind is None:
+        raise CompileError(f"there is no pass {name!r}; there are: {', '.join(PASSES)}")
+    known = {option.name.replace("_", "-"): option for option in fields(kind)}
+    values: dict[str, int] = {}
+    for setting in filter(None, (part.strip() for part in options.split(","))):
+        key, _, value = setting.partition("=")
+        if key not in known or not value.strip("-").isdigit():
+            have = ", ".join(f"{option}=<int>" for option in known) or "none"
+            raise CompileError(f"the pass {name} has no option {setting!r}; it has: {have}")
+        values[known[key].name] = int(value)
+    return kind(**values)

@@ -1,0 +1,21 @@
+"""prune-order: independent branches become parallel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from teola.compiler.graph.pgraph import PGraph
+from teola.compiler.passes.base import Pass
+
+
+@dataclass(frozen=True)
+class PruneOrder(Pass):
+    """Delete the order edges: what data and effects need has edges of its own (paper, section 4.2,
+    dependency pruning)."""
+
+    name: ClassVar[str] = "prune-order"
+
+    def apply(self, graph: PGraph) -> PGraph:
+        kept = frozenset(edge for edge in graph.edges if edge.kind != "order")
+        return graph if len(kept) == len(graph.edges) else graph.with_(edges=kept)

@@ -1,0 +1,92 @@
+"""How a command ends: every exception becomes a message on standard error and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from teola.compiler.errors import CompileError, PassError, TeolaError
+from teola.runtime.errors import InputError, UnsupportedError
+
+DONE = 0
+FAILED = 1
+BAD_INPUT = 2
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+TERMINATED = 143
+
+
+class CommandError(TeolaError):
+    """What was typed on the command line cannot be used; nothing has run."""
+
+
+def launch(application: typer.Typer, name: str) -> None:
+    """Run a command line application and leave the process with its exit code."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a letter is no error
+    try:
+        application(prog_name=name)
+    finally:
+        _flush_output()
+
+
+def _flush_output() -> None:
+    """Flush standard output; where its reader has gone, let the rest go nowhere."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def say(message: str) -> None:
+    """Write a line to standard error."""
+    typer.echo(message, err=True)
+
+
+@contextmanager
+def ending(*, debug: bool) -> Iterator[None]:
+    """Turn whatever a command raises into a message and an exit code.
+
+    Args:
+        debug: show the traceback before the message.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except typer.Exit:
+        raise
+    except BrokenPipeError:  # the reader has gone (`| head`): as quiet as other Unix programs
+        raise typer.Exit(BROKEN_PIPE) from None
+    except KeyboardInterrupt:
+        say("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+    except Exception as error:  # noqa: BLE001  # the last frame before the user: nothing passes
+        if debug:
+            traceback.print_exception(error)
+        say(message_of(error, debug=debug))
+        raise typer.Exit(code_of(error)) from None
+
+
+def message_of(error: Exception, *, debug: bool = False) -> str:
+    """What to tell the user about an error."""
+    if isinstance(error, CompileError) and error.diagnostics:
+        return str(error).rstrip("\n")  # they are drawn already
+    if isinstance(error, TeolaError):
+        return f"error: {error}"
+    what = f"internal error: {type(error).__name__}: {error}".rstrip(": ")
+    return what if debug else f"{what}\nrun with --debug to see where it comes from"
+
+
+def code_of(error: Exception) -> int:
+    """The exit code of an error: 2 where what was given is at fault, else 1."""
+    if isinstance(error, PassError):
+        return FAILED
+    given = (CommandError, CompileError, InputError, UnsupportedError)
+    return BAD_INPUT if isinstance(error, given) else FAILED

@@ -1,0 +1,65 @@
+"""The options that several commands share, and how a command shows examples."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+File = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        show_default=False,
+        help="A workflow (*.yaml), a plan (*.plan.json), a graph in text form (*.pgraph), "
+        "or the name of a packaged workflow.",
+    ),
+]
+Sets = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Replace a constant of the workflow, as in --set engines.llm.dtype=float32. "
+        "Repeatable.",
+        default_factory=list,
+        show_default=False,
+    ),
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show the traceback of an error.", show_default=False)
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "-q",
+        "--quiet",
+        help="No progress: only what was asked for, and errors.",
+        show_default=False,
+    ),
+]
+
+
+class Level(StrEnum):
+    """How much the compiler rewrites."""
+
+    O0 = "0"
+    O1 = "1"
+
+
+Optimization = Annotated[
+    Level | None,
+    typer.Option(
+        "-O",
+        metavar="0|1",
+        help="-O0: the chain of modules as written. -O1 (default): independent work in parallel.",
+        show_default=False,
+    ),
+]
+
+
+def examples(*commands: str) -> str:
+    """The text below a command's options."""
+    # A backspace tells the help formatter to keep these lines as they are.
+    return "\n".join(["\b", "Examples:", *(f"  {command}" for command in commands)])

@@ -1,0 +1,65 @@
+"""``teola run`` and ``teola-run``: run a workflow or a plan."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from teola.runtime.cli.ending import ending
+from teola.runtime.cli.options import Debug, File, Optimization, Quiet, Sets, examples
+from teola.runtime.cli.sources import read_plan
+from teola.runtime.cli.values import read_inputs
+
+EXAMPLES = examples(
+    'teola run naive_rag -i question="What is an inverted index?"',
+    "teola run rag.yaml -i question=@question.txt -i documents=docs/ > answer.txt",
+    "teola run rag.yaml -i documents=a.md -i documents='notes/*.html' -i question=Why?",
+    "teola run rag.plan.json -i question=Why? --json | jq .outputs.answer",
+    "teola run rag.yaml -i question=Why? --set engines.llm.dtype=float32 -O0",
+)
+
+
+def run(
+    file: File,
+    *,
+    inputs: Annotated[
+        list[str],
+        typer.Option(
+            "-i",
+            "--input",
+            metavar="NAME=VALUE",
+            help="An input. NAME=@FILE reads it from a file, @- from standard input, @@ is a "
+            "plain @. Documents are paths, folders or globs. Repeat it to append to a list.",
+            default_factory=list,
+            show_default=False,
+        ),
+    ],
+    level: Optimization = None,
+    sets: Sets,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Write one JSON object: outputs, run_id, timeline, usage.",
+            show_default=False,
+        ),
+    ] = False,
+    no_share: Annotated[
+        bool,
+        typer.Option("--no-share", help="Share no work between equal inputs.", show_default=False),
+    ] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run a workflow and print its answer.
+
+    The main (first) output goes to standard output, the other outputs and the progress to
+    standard error. Exit codes: 0 done, 1 the run failed, 2 bad input.
+    """
+    with ending(debug=debug):
+        plan = read_plan(file, level=level, sets=sets)
+        values = read_inputs(inputs, plan.graph.inputs)
+        from teola.runtime.cli.execution import Wishes, run_plan
+
+        run_plan(plan, values, Wishes(share=not no_share, as_json=as_json, quiet=quiet))

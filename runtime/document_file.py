@@ -1,0 +1,123 @@
+"""One file as text: its ending says how it is read, and no encoding is guessed.
+
+A file is UTF-8, with or without a byte order mark, or an HTML page that declares its encoding.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from teola.runtime.document_text import html_text, markdown_text
+
+MAX_FILE_BYTES = 32 * 2**20
+
+_TYPES = {
+    ".txt": "text",
+    ".text": "text",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".htm": "html",
+    ".html": "html",
+    ".xhtml": "html",
+}
+_READERS: Mapping[str, Callable[[str], tuple[str, str | None]]] = {
+    "text": lambda text: (text, None),
+    "markdown": markdown_text,
+    "html": html_text,
+}
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_DECLARED_CHARSET = re.compile(
+    rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([\w:.-]{1,40})", re.IGNORECASE
+)
+# What the HTML standard reads these labels as (https://encoding.spec.whatwg.org/#names-and-labels).
+_WINDOWS_1252_LABELS = frozenset(
+    ["ascii", "us-ascii", "iso-8859-1", "iso8859-1", "latin1", "latin-1"]
+)
+
+
+class UnreadableError(Exception):
+    """Why one file's content is no document."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """What a file says: its ``type`` (text, markdown, html), and how many bytes it was."""
+
+    type: str
+    text: str
+    title: str | None
+    size: int
+
+
+def read_file(path: Path, *, most_bytes: int = MAX_FILE_BYTES) -> FileContent:
+    """Read a text, Markdown or HTML file.
+
+    Raises:
+        UnreadableError: an unknown ending, an encoding that is neither UTF-8 nor declared, a binary
+            file, one larger than 32 MiB or ``most_bytes``, or no regular file.
+        OSError: the file is missing or may not be read.
+    """
+    kind = _kind(path)
+    content = _content(path, most_bytes)
+    text, title = _READERS[kind](_decode(content, kind))
+    return FileContent(kind, text, title, len(content))
+
+
+def _kind(path: Path) -> str:
+    ending = path.suffix.lower()
+    if ending not in _TYPES:
+        found = f"unknown ending '{ending}'" if ending else "no ending"
+        raise UnreadableError(
+            f"{found}; files ending in {' '.join(sorted(_TYPES))} are read: convert it, name the "
+            "others with a glob such as docs/**/*.md, or give {name, text}"
+        )
+    return _TYPES[ending]
+
+
+def _content(path: Path, most_bytes: int) -> bytes:
+    """Read a regular file that is not too large; a pipe or a device is never opened."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise UnreadableError("not a regular file")
+    with path.open("rb") as file:
+        content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise UnreadableError(f"larger than {MAX_FILE_BYTES >> 20} MiB: split it")
+    if len(content) > most_bytes:
+        raise UnreadableError("with it the documents together are too large: name fewer files")
+    return content
+
+
+def _decode(content: bytes, kind: str) -> str:
+    if content.startswith(_UTF16):
+        raise UnreadableError("UTF-16, not UTF-8; convert it: iconv -f UTF-16 -t UTF-8")
+    binary = content.find(b"\0")
+    if binary >= 0:
+        raise UnreadableError(f"binary, not text: a NUL byte at offset {binary}")
+    encoding = _declared_encoding(content) if kind == "html" else "utf-8"
+    try:
+        text = content.decode(encoding)
+    except LookupError:
+        raise UnreadableError(f"declares the unknown encoding '{encoding}'") from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UnreadableError(
+            f"not {encoding.upper()}: byte 0x{content[error.start]:02x} at offset {error.start} "
+            f"(line {line}); convert it, for example: iconv -f WINDOWS-1252 -t UTF-8"
+        ) from None
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _declared_encoding(content: bytes) -> str:
+    """Name the encoding that an HTML page declares in its first KiB; UTF-8 if none."""
+    declared = _DECLARED_CHARSET.search(content[:1024])
+    if content.startswith(b"\xef\xbb\xbf") or declared is None:
+        return "utf-8"
+    label = declared[1].decode("ascii", "replace").lower()
+    if label in _WINDOWS_1252_LABELS:
+        return "cp1252"
+    # A page that could be read this far is not UTF-16, whatever it says (HTML standard).
+    return "utf-8" if label.startswith("utf-16") else label

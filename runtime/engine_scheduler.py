@@ -1,0 +1,107 @@
+"""The lower tier for engines whose work is items: batches across queries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from teola.runtime.engines.protocol import Failure, Request
+from teola.runtime.hosts.errors import EngineDied
+from teola.runtime.policies import Budget, Policy, Slice
+from teola.runtime.task import Task
+
+
+class Runs(Protocol):
+    """What runs batches: an engine through its host."""
+
+    async def run(self, batch: Sequence[Request]) -> Sequence[Sequence[Any] | Failure]:
+        """See ``BatchEngine.run``."""
+        ...
+
+
+class BatchScheduler:
+    """One queue and one engine: ``next_batch``, ``run``, ``deliver``. Work-conserving."""
+
+    def __init__(self, policy: Policy, max_items: int) -> None:
+        self.policy = policy
+        self.max_items = max_items
+        self.queue: deque[Task] = deque()
+        self.engine: Runs | None = None
+        self.worker: asyncio.Task[None] | None = None
+        self.batches = 0
+
+    def start(self, engine: Runs, max_items: int) -> None:
+        """The engine is up (again)."""
+        self.engine, self.max_items = engine, max_items
+        self._wake()
+
+    def submit(self, task: Task) -> None:
+        """Queue a task."""
+        task.queued(self._enqueue)
+        self._enqueue(task)
+
+    def _enqueue(self, task: Task) -> None:
+        if task.attempt:
+            task.start_clock(task.limits.timeout_s, "timeout")
+        self.queue.append(task)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self.worker is None and self.queue and self.engine is not None:
+            self.worker = asyncio.get_running_loop().create_task(self._work())
+            self.worker.add_done_callback(self._rest)
+
+    def _rest(self, worker: asyncio.Task[None]) -> None:
+        self.worker = None
+        if not worker.cancelled():
+            worker.result()
+            self._wake()
+
+    async def _work(self) -> None:
+        while (batch := self.policy.next_batch(self.queue, Budget(self.max_items))) is not None:
+            self.batches += 1
+            generations = [part.task.generation for part in batch]
+            for part in batch:
+                part.task.running += len(part.indices)
+                part.task.started()
+            results = await self._run(batch)
+            for part, result, generation in zip(batch, results, generations, strict=True):
+                if part.task.generation == generation:
+                    part.task.deliver(part.indices, result)
+
+    async def _run(self, batch: Sequence[Slice]) -> Sequence[Sequence[Any] | Failure]:
+        """Run a batch; an exception is a failure of all of it."""
+        requests = [
+            Request(part.task.operation, _pick(part), part.task.common) for part in batch
+        ]
+        if self.engine is None:
+            return [Failure("engine", "the engine is closed")] * len(batch)
+        try:
+            return await self.engine.run(requests)
+        except EngineDied as error:
+            return [Failure("died", str(error))] * len(batch)
+        except MemoryError as error:
+            return [Failure("memory", str(error) or "out of memory")] * len(batch)
+        except Exception as error:  # whatever an engine raises becomes the tasks' error
+            return [Failure("engine", f"{type(error).__name__}: {error}")] * len(batch)
+
+    async def close(self) -> None:
+        """Stop; what waits is dropped by its queries."""
+        self.engine = None
+        self.queue.clear()
+        if self.worker is not None:
+            self.worker.cancel()
+            await asyncio.gather(self.worker, return_exceptions=True)
+
+    def check_integrity(self) -> list[str]:
+        """What should not be there when nothing runs."""
+        waiting = [task for task in self.queue if not task.over]
+        return [f"{len(waiting)} tasks wait in an idle queue"] if waiting else []
+
+
+def _pick(part: Slice) -> Sequence[Any]:
+    if len(part.indices) == len(part.task.items):
+        return part.task.items
+    return [part.task.items[index] for index in part.indices]

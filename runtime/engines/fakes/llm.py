@@ -1,0 +1,156 @@
+"""A fake language model: its answer is a few lines made from a hash of the prompt."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from teola.runtime.engines.protocol import Capabilities, Emit, Failure, Generate, TokenEvent
+from teola.runtime.engines.tokenizer.fake import ByteTokenizer
+from teola.runtime.hosts.errors import EngineDied
+
+TOKENS_PER_STEP = 16
+WORDS = ("amber", "brève", "cobalt", "dünn", "elm", "forêt", "grün", "hazel")
+LINES = 4
+
+
+class FakeLLM:
+    """Gives what `answer` says, in steps of up to 16 tokens for every running request.
+
+    Answers end by themselves (``stop``) within ``max_tokens``; with ``ignore_eos`` they have
+    exactly ``max_tokens`` tokens (``length``). A step takes ``latency_ms``, ``per_item_ms`` for
+    each running request and ``per_token_ms`` for each prompt token that comes in.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
+        self._latency_s = float(config.get("latency_ms", 0)) / 1000
+        self._per_item_s = float(config.get("per_item_ms", 0)) / 1000
+        self._per_token_s = float(config.get("per_token_ms", 0)) / 1000
+        self._fail_items = tuple(config.get("fail_items", ()))
+        self._die_after = config.get("die_after")
+        self._tokenizer = ByteTokenizer()
+        self._emit: Emit = _drop
+        self._running: dict[str, _Running] = {}
+        self._entering = 0
+        self._step_due: asyncio.Handle | None = None
+        self.submissions = 0
+
+    def listen(self, emit: Emit) -> None:
+        """See `LLMEngine.listen`."""
+        self._emit = emit
+
+    async def start(self) -> Capabilities:
+        """Ready at once."""
+        return Capabilities(
+            context=int(self._config.get("context_tokens", 8192)),
+            kv_tokens=int(self._config.get("kv_tokens", 65536)),
+            max_requests=int(self._config.get("max_requests", 64)),
+        )
+
+    async def close(self) -> None:
+        """Stop everything."""
+        self._running.clear()
+        if self._step_due is not None:
+            self._step_due.cancel()
+            self._step_due = None
+
+    async def submit(self, requests: Sequence[Generate]) -> None:
+        """See `LLMEngine.submit`."""
+        self.submissions += 1
+        if self._die_after is not None and self.submissions > self._die_after:
+            raise EngineDied(f"the fake LLM was told to die after {self._die_after} submissions")
+        for request in requests:
+            self._running[request.id] = self._begin(request)
+            self._entering += len(request.tokens)
+        self._plan()
+
+    def _begin(self, request: Generate) -> _Running:
+        if self._fail_items:
+            prompt = self._tokenizer.decode(request.tokens)
+            found = next((part for part in self._fail_items if part in prompt), None)
+            if found is not None:
+                failure = Failure("item", f"the fake LLM was told to fail on {found!r}")
+                return _Running((), "", failure)
+        tokens = answer(request.tokens, request.max_tokens, ignore_eos=request.ignore_eos)
+        cut = request.ignore_eos or len(tokens) >= request.max_tokens
+        return _Running(tokens, "length" if cut else "stop")
+
+    async def abort(self, ids: Sequence[str]) -> None:
+        """See `LLMEngine.abort`."""
+        for request_id in ids:
+            self._running.pop(request_id, None)
+
+    async def control(self, command: str, arguments: Mapping[str, Any]) -> Any:
+        """``describe``: how many requests run."""
+        if command != "describe":
+            raise ValueError(f"the fake LLM knows no command {command!r} ({', '.join(arguments)})")
+        return {"running": len(self._running)}
+
+    def _plan(self) -> None:
+        if self._step_due is not None or not self._running:
+            return
+        delay = self._latency_s + self._per_item_s * len(self._running)
+        delay += self._per_token_s * self._entering
+        self._entering = 0
+        loop = asyncio.get_running_loop()
+        due = loop.call_later(delay, self._step) if delay else loop.call_soon(self._step)
+        self._step_due = due
+
+    def _step(self) -> None:
+        self._step_due = None
+        events = [running.step(request_id) for request_id, running in self._running.items()]
+        for event in events:
+            if event.finish_reason is not None or event.failure is not None:
+                del self._running[event.id]
+        self._plan()
+        if events:
+            self._emit(events)
+
+
+@dataclass(slots=True)
+class _Running:
+    """One request: what is left of its answer."""
+
+    tokens: Sequence[int]
+    finish_reason: str
+    failure: Failure | None = None
+
+    def step(self, request_id: str) -> TokenEvent:
+        if self.failure is not None:
+            return TokenEvent(request_id, (), failure=self.failure)
+        now, self.tokens = self.tokens[:TOKENS_PER_STEP], self.tokens[TOKENS_PER_STEP:]
+        return TokenEvent(request_id, now, None if self.tokens else self.finish_reason)
+
+
+def answer(prompt: Sequence[int], max_tokens: int, *, ignore_eos: bool = False) -> Sequence[int]:
+    """The fake answer to a prompt, as tokens of `ByteTokenizer`.
+
+    Four lines, each a word and a part of the hash; as many whole lines as leave room for the end
+    within ``max_tokens``, or a part of the first. With ``ignore_eos`` lines until it is full.
+    """
+    seed = hashlib.sha256(array("q", prompt).tobytes()).digest()
+    text = b""
+    for index in count():
+        if index >= LINES and not ignore_eos:
+            break
+        line = _line(seed, index)
+        if len(text) + len(line) >= max_tokens:
+            text += line if ignore_eos or not text else b""
+            break
+        text += line
+    return tuple(text[:max_tokens] if ignore_eos else text[: max(1, max_tokens - 1)])
+
+
+def _line(seed: bytes, index: int) -> bytes:
+    digest = hashlib.sha256(seed + index.to_bytes(4)).digest()
+    return f"{WORDS[digest[0] % len(WORDS)]} {digest[1:7].hex()}\n".encode()
+
+
+def _drop(_events: Sequence[TokenEvent]) -> None:
+    """Nobody listens."""

@@ -1,0 +1,123 @@
+"""What an engine is: the few methods the schedulers call, and the messages that cross a host.
+
+Every message is plain data (str, numbers, lists, dicts, numpy arrays): it may be pickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a started engine can do; schedulers read it, workflows are checked against it.
+
+    ``max_items``: items the engine takes in one batch. For LLMs: ``context`` tokens of one request
+    (prompt and answer), ``kv_tokens`` of all running requests together, ``max_requests`` at once.
+    ``limit``: longest text in tokens, special tokens included (embedders).
+    """
+
+    max_items: int = 32
+    limit: int | None = None
+    context: int = 0
+    kv_tokens: int = 0
+    max_requests: int = 0
+    dimension: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A slice of one task: ``items`` of ``operation`` with what they have in common.
+
+    operation -> items, common -> one result an item
+      embed     str; {}                                    -> (d,) float32, rows of one array
+      score     str; {query: str}                          -> float
+      ingest    (chunk dict, (d,) float32); {collection, pending: str}   -> None
+      search    (d,) float32; {collection, top_k: int, min_score?}
+                                                           -> list of passage dicts, best first
+    """
+
+    operation: str
+    items: Sequence[Any]
+    common: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an item or a request failed, as data. ``kind``: item (it alone is at fault), memory
+    (try a smaller batch), engine (anything else)."""
+
+    kind: str
+    message: str
+    detail: str = ""
+
+
+class Engine(Protocol):
+    """What all engines share."""
+
+    async def start(self) -> Capabilities:
+        """Load everything; return when the first request can run."""
+        ...
+
+    async def close(self) -> None:
+        """Let everything go."""
+        ...
+
+
+class BatchEngine(Engine, Protocol):
+    """An engine whose work is items: embedder, reranker, store."""
+
+    async def run(self, batch: Sequence[Request]) -> Sequence[Sequence[Any] | Failure]:
+        """Run one batch; per request one result an item (a result may itself be a Failure), or one
+        Failure for the request. An exception fails the whole batch."""
+        ...
+
+    async def control(self, command: str, arguments: Mapping[str, Any]) -> Any:
+        """Do something that is no item: a store's publish, drop, describe."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """One LLM request: ``tokens`` of the whole prompt, at most ``max_tokens`` new ones, greedy."""
+
+    id: str
+    tokens: Sequence[int]
+    max_tokens: int
+    ignore_eos: bool = False
+    stream: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """New ``tokens`` of request ``id``; the last event has a ``finish_reason`` (stop, length) or a
+    ``failure``. The end-of-sequence token is not among ``tokens``."""
+
+    id: str
+    tokens: Sequence[int]
+    finish_reason: str | None = None
+    failure: Failure | None = None
+
+
+Emit = Callable[[Sequence[TokenEvent]], None]
+"""Takes the events of one engine step; called on the engine's event loop."""
+
+
+class LLMEngine(Engine, Protocol):
+    """An engine with continuous batching: requests come and go while it runs."""
+
+    def listen(self, emit: Emit) -> None:
+        """Send all token events to ``emit`` from now on; called once, before ``start``."""
+        ...
+
+    async def submit(self, requests: Sequence[Generate]) -> None:
+        """Queue requests; every one gets exactly one final event, unless aborted."""
+        ...
+
+    async def abort(self, ids: Sequence[str]) -> None:
+        """Stop requests and free what they hold; unknown and ended ids are ignored. No event of
+        an aborted id follows."""
+        ...

@@ -1,0 +1,81 @@
+"""Which class runs an engine, and where it lives: a table of lazy factories."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from teola.runtime.errors import RunError
+
+HostKind = Literal["process", "thread", "loop"]
+GROUP = "teola.engines"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineEntry:
+    """An engine class and its home.
+
+    ``factory`` is ``module:Class``; the class takes the engine's canonical config and imports
+    heavy libraries in ``start``. ``weights``: the config names a model, fetched before it starts.
+    ``settings``: for the compiler, the settings model of a plug-in's backend.
+    """
+
+    factory: str
+    host: HostKind = "process"
+    weights: bool = False
+    settings: type[object] | None = None
+
+
+_HERE = "teola.runtime.engines"
+
+ENGINES: dict[tuple[str, str], EngineEntry] = {
+    ("llm", "transformers"): EngineEntry(f"{_HERE}.transformers:TransformersLLM", weights=True),
+    ("embedder", "sentence-transformers"): EngineEntry(
+        f"{_HERE}.sentence_transformers:SentenceTransformersEmbedder", weights=True
+    ),
+    ("reranker", "maxsim"): EngineEntry(f"{_HERE}.maxsim:MaxSimReranker", weights=True),
+    ("store", "faiss"): EngineEntry(f"{_HERE}.faiss:FaissStore", host="thread"),
+    ("llm", "fake"): EngineEntry(f"{_HERE}.fakes.llm:FakeLLM", host="loop"),
+    ("embedder", "fake"): EngineEntry(f"{_HERE}.fakes.embedder:FakeEmbedder", host="loop"),
+    ("reranker", "fake"): EngineEntry(f"{_HERE}.fakes.reranker:FakeReranker", host="loop"),
+    ("store", "fake"): EngineEntry(f"{_HERE}.fakes.store:FakeStore", host="loop"),
+}
+
+
+def find_entry(kind: str, backend: str) -> EngineEntry:
+    """The entry of an engine kind and backend: one of ours, else a plug-in's.
+
+    Raises:
+        RunError: there is none, or the plug-in's entry point does not load.
+    """
+    if own := ENGINES.get((kind, backend)):
+        return own
+    plugins = _plugins()
+    if plugin := plugins.get(f"{kind}.{backend}"):
+        return _load(plugin)
+    known = [name for of_kind, name in ENGINES if of_kind == kind]
+    known += [name.partition(".")[2] for name in plugins if name.startswith(f"{kind}.")]
+    raise RunError(
+        f"no backend {backend!r} for engines of kind {kind!r}: "
+        + (f"there are {', '.join(sorted(known))}" if known else "the kind is unknown")
+    )
+
+
+@cache
+def _plugins() -> dict[str, importlib.metadata.EntryPoint]:
+    return {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
+
+
+def _load(point: importlib.metadata.EntryPoint) -> EngineEntry:
+    try:
+        entry = point.load()
+    except (ImportError, AttributeError) as error:
+        raise RunError(f"engine plug-in {point.name} ({point.value}): {error}") from error
+    if not isinstance(entry, EngineEntry):
+        raise RunError(
+            f"engine plug-in {point.name} ({point.value}) is a {type(entry).__name__}, "
+            "not an EngineEntry"
+        )
+    return entry

@@ -1,0 +1,275 @@
+"""The upper tier: ready primitives become work, results become values, until a query ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from teola.compiler.errors import TeolaError
+from teola.compiler.graph.pgraph import INPUTS, Const, Primitive, Ref
+from teola.runtime.errors import ModuleError, RunError
+from teola.runtime.instance.blueprint import Blueprint, Prepared
+from teola.runtime.instance.generate import GenerateRun
+from teola.runtime.instance.primitive import PrimitiveRun, ScanRun
+from teola.runtime.instance.query import Query
+from teola.runtime.instance.region import KINDS
+from teola.runtime.instance.run import Run
+from teola.runtime.instance.scope import Scope, source_key
+from teola.runtime.keys import digest, of_json
+from teola.runtime.pool import EnginePool
+from teola.runtime.pool_engine import PooledEngine
+from teola.runtime.values import Cell, Key, Source
+from teola.runtime.work.cpu import run_cpu
+from teola.runtime.work.items import discard_items, drop_collection, publish_items, run_items
+from teola.runtime.work.text import abort_text, run_text
+
+
+class GraphScheduler:
+    """Runs the queries of one plan. Event-driven: nothing polls, a completion is what makes the
+    next primitive ready."""
+
+    def __init__(
+        self,
+        pool: EnginePool,
+        blueprint: Blueprint,
+        engines: Mapping[str, PooledEngine],
+        share: bool,
+    ) -> None:
+        self.pool, self.blueprint, self.engines, self.share = pool, blueprint, engines, share
+        self.loop = asyncio.get_running_loop()
+        self.actions: deque[Callable[[], None]] = deque()
+        self.draining = False
+        self.outputs = frozenset(out.ref.node for out in blueprint.graph.outputs)
+
+    def now(self) -> float:
+        """Seconds on the loop's clock."""
+        return self.loop.time()
+
+    def ready(self, action: Callable[[], None]) -> None:
+        """Do ``action`` after what is being done now, in order (so that long chains of quick
+        primitives do not nest)."""
+        self.actions.append(action)
+        if self.draining:
+            return
+        self.draining = True
+        try:
+            while self.actions:
+                self.actions.popleft()()
+        finally:
+            self.draining = False
+
+    def start(self, query: Query, inputs: dict[str, Cell]) -> None:
+        """Instantiate the plan for a query: what is computed already, or being computed for
+        another query with equal content, is shared."""
+        query.bind(inputs)
+        keys = self._keys(inputs) if self.share else {}
+        skipped = self._skipped(keys) if self.share else frozenset()
+
+        def instantiate() -> None:
+            try:
+                for prepared in self.blueprint.top:
+                    if prepared.id not in skipped:
+                        run = self.obtain(prepared, query.scope, (query,), keys.get(prepared.id))
+                        query.scope.runs[prepared.id] = run
+                        if prepared.head is not None:
+                            query.scope.runs[prepared.head.id] = run
+                query.started()
+            except RunError as error:
+                query.fail(error)
+
+        self.ready(instantiate)
+
+    def _keys(self, inputs: Mapping[str, Cell]) -> dict[str, Key | None]:
+        """The content key of every top-level node, known from the inputs alone."""
+        keys: dict[str, Key | None] = {}
+        for prepared in self.blueprint.top:
+            parts: list[bytes] = []
+            for name, operand in prepared.inputs:
+                if isinstance(operand, Const):
+                    part: Key | None = of_json(operand.value)
+                else:
+                    part = self._port_key(operand, inputs, keys)
+                    if part and operand.fields:
+                        fields = ".".join(operand.fields).encode()
+                        part = digest(part, fields, of_json(operand.default))
+                if part is None:
+                    break
+                parts += [name.encode(), part]
+            complete = len(parts) == 2 * len(prepared.inputs)
+            keys[prepared.id] = (
+                digest(prepared.static, *parts) if complete and prepared.static else None
+            )
+        return keys
+
+    @staticmethod
+    def _port_key(
+        ref: Ref, inputs: Mapping[str, Cell], keys: Mapping[str, Key | None]
+    ) -> Key | None:
+        if ref.node == INPUTS:
+            return inputs[ref.port].key
+        key = keys.get(ref.node)
+        return digest(key, ref.port.encode()) if key else None
+
+    def _skipped(self, keys: Mapping[str, Key | None]) -> frozenset[str]:
+        """Nodes that only feed what is shared already."""
+        satisfied: set[str] = set()
+        skipped: set[str] = set()
+        for prepared in reversed(self.blueprint.top):
+            key = keys.get(prepared.id)
+            shared = self.pool.shared.get(key) if key else None
+            consumers = self.blueprint.consumers.get(prepared.id, ())
+            if (
+                consumers
+                and prepared.static is not None
+                and prepared.id not in self.outputs
+                and all(consumer in satisfied for consumer in consumers)
+            ):
+                skipped.add(prepared.id)
+                satisfied.add(prepared.id)
+            elif shared is not None and shared.usable:
+                satisfied.add(prepared.id)
+        return frozenset(skipped)
+
+    def obtain(
+        self,
+        prepared: Prepared,
+        scope: Scope,
+        users: Sequence[Query],
+        key: Key | None = None,
+    ) -> Run:
+        """The run of a node in a scope: one with equal content, or a new one."""
+        sources: dict[str, Source] | None = None
+        if key is None and self.share and prepared.static is not None:
+            sources = _sources(prepared, scope)
+            key = _key(prepared, sources)
+        if key is not None and (shared := self.pool.shared.get(key)) and shared.usable:
+            self.pool.touch(shared)
+            for user in users:
+                user.attach(shared)
+            return shared
+        run = self._create(prepared, scope, sources or _sources(prepared, scope), key)
+        if key is not None:
+            self.pool.shared[key] = run
+        for user in users:
+            user.attach(run)
+        run.connect()
+        return run
+
+    def _create(
+        self, prepared: Prepared, scope: Scope, sources: dict[str, Source], key: Key | None
+    ) -> Run:
+        if prepared.form == "region":
+            kind: type[Run] = KINDS[prepared.node.kind]  # type: ignore[union-attr]  # a region
+        else:
+            kind = {"llm": GenerateRun, "scan": ScanRun}.get(prepared.form, PrimitiveRun)
+        run = kind(prepared, scope, sources, key, self)
+        run.home = self.engines.get(prepared.place.engine or "")
+        for operand in (operand for _, operand in prepared.inputs if isinstance(operand, Ref)):
+            before = scope.runs.get(operand.node)
+            if isinstance(before, Run) and not before.over:
+                run.upstream.append(before)
+        return run
+
+    def execute(self, run: Run, group: int, inputs: dict[str, Any]) -> None:
+        """Do a group's work, here or on its engine."""
+        run.started_s = run.started_s if run.started_s is not None else self.now()
+        if run.prepared.form == "cpu":
+            run_cpu(self, run, group, inputs)
+            return
+        self.when(run, "ready", lambda: self._on_engine(run, group, inputs))
+
+    def _on_engine(self, run: Run, group: int, inputs: dict[str, Any]) -> None:
+        if isinstance(run, GenerateRun):
+            run_text(self, run, inputs)
+        else:
+            run_items(self, run, group, inputs)
+
+    def when(self, run: Run, stage: str, action: Callable[[], None]) -> None:
+        """Do ``action`` once the run's engine is ``fetched`` or ``ready``; fail the run where the
+        engine cannot be."""
+        self.when_engine(run, run.home, stage, action)
+
+    def when_engine(
+        self, run: Run, engine: PooledEngine | None, stage: str, action: Callable[[], None]
+    ) -> None:
+        """As ``when``, for any engine."""
+        if engine is None:
+            raise RunError(f"{run.prepared.place}: its engine is not declared")
+
+        def reached(error: TeolaError | None) -> None:
+            if run.over:
+                return
+            if error is not None:
+                cause = f"engine '{engine.name}' did not start: {error}"
+                run.fail(ModuleError(run.prepared.place, cause))
+            else:
+                self.guarded(run, action)
+
+        (engine.when_fetched if stage == "fetched" else engine.when_ready)(reached)
+
+    def guarded(self, run: Run, action: Callable[[], None]) -> None:
+        """Do ``action``; what it raises becomes the run's error."""
+        try:
+            action()
+        except TeolaError as error:
+            run.fail(run.wrap(error))
+        except Exception as error:  # a defect of an operation ends its query, not the loop
+            run.fail(ModuleError(run.prepared.place, f"{type(error).__name__}: {error}"))
+
+    def publish(self, run: Run) -> None:
+        """End a run whose groups are all in."""
+        values = {
+            name: 0
+            for name, out in (run.prepared.operation.outputs if run.prepared.operation else {}).items()
+            if out.combine == "sum"
+        }
+        values.update(getattr(run, "values", {}))
+        if run.prepared.form == "engine" and publish_items(self, run, values):
+            return
+        run.finish(values)
+
+    def over(self, run: Run) -> None:
+        """A run ended: keep what later queries may use, clean up what a failed one left."""
+        if run.state == "done":
+            if run.prepared.keeps and run.key is not None:
+                self.pool.retain(run)
+            return
+        if run.key is not None and self.pool.shared.get(run.key) is run:
+            del self.pool.shared[run.key]
+        for task in run.tasks:
+            task.cancel()
+        if isinstance(run, GenerateRun):
+            abort_text(run)
+        if run.prepared.form == "engine":
+            discard_items(self, run)
+
+    def release(self, run: Run, query: Query) -> None:
+        """A query leaves a run; the last one out ends it."""
+        if run.users or run.retained:
+            return
+        if run.key is not None and self.pool.shared.get(run.key) is run:
+            del self.pool.shared[run.key]
+        run.cancel()
+        if run.state == "done":
+            run.dispose()
+
+    def dispose(self, run: Run) -> None:
+        """Nobody will ever use a finished run again."""
+        if run.prepared.keeps and isinstance(run.prepared.node, Primitive):
+            drop_collection(self, run)
+
+
+def _sources(prepared: Prepared, scope: Scope) -> dict[str, Source]:
+    return {name: scope.source(operand) for name, operand in prepared.inputs}
+
+
+def _key(prepared: Prepared, sources: Mapping[str, Source]) -> Key | None:
+    parts: list[bytes] = []
+    for name, source in sources.items():
+        key = source_key(source)
+        if key is None:
+            return None
+        parts += [name.encode(), key]
+    return digest(prepared.static or b"", *parts)

@@ -1,0 +1,1 @@
+"""One query's p-graph instance: values, streams, readiness."""

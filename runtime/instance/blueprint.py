@@ -1,0 +1,227 @@
+"""A plan made ready to be instantiated: computed once, shared by all its queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from teola.compiler.graph.operations import OPERATIONS, Operation, input_kind
+from teola.compiler.graph.pgraph import INPUTS, Node, Operand, PGraph, Primitive, Ref, Region
+from teola.compiler.graph.verify import dependencies
+from teola.runtime.errors import Place, RunError
+from teola.runtime.keys import digest, of_json
+from teola.runtime.operations import CPU, ENGINE, SCANS
+from teola.runtime.values import Key
+
+Form = Literal["cpu", "scan", "engine", "llm", "region"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A node, or an LLM unit (``head`` is its prefill, ``node`` its decode), ready to be run.
+
+    ``lists`` names the inputs that groups slice; ``cells`` the output ports (name, is a list);
+    ``after`` the ids it is ordered behind; ``static`` digests all that does not depend on inputs
+    (None: never shared between queries); ``body`` a region's nodes in order.
+    """
+
+    id: str
+    form: Form
+    node: Node
+    head: Primitive | None
+    operation: Operation | None
+    inputs: tuple[tuple[str, Operand], ...]
+    lists: frozenset[str]
+    cells: tuple[tuple[str, bool], ...]
+    after: tuple[str, ...]
+    static: Key | None
+    place: Place
+    body: tuple[Prepared, ...] = ()
+    keeps: bool = False
+
+    @property
+    def streams(self) -> bool:
+        """Whether any input arrives item by item."""
+        return any(isinstance(operand, Ref) and operand.stream for _, operand in self.inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """A whole plan: the top-level nodes in an order in which each comes after what it needs."""
+
+    graph: PGraph
+    top: tuple[Prepared, ...]
+    consumers: Mapping[str, tuple[str, ...]]
+
+
+def prepare(graph: PGraph, identities: Mapping[str, str]) -> Blueprint:
+    """Make a graph ready; ``identities`` are the engines' identities by name.
+
+    Raises:
+        RunError: the graph has an operation that this runtime does not run.
+    """
+    return _Preparation(graph, identities).run()
+
+
+class _Preparation:
+    def __init__(self, graph: PGraph, identities: Mapping[str, str]) -> None:
+        self.graph = graph
+        self.identities = identities
+        self.needs = dependencies(graph)
+        self.decodes = {
+            operand.node: node.id
+            for node in graph.nodes
+            if isinstance(node, Primitive) and node.operation == "decode"
+            for name, operand in node.inputs.items()
+            if name == "state" and isinstance(operand, Ref)
+        }
+        self.order: dict[str, list[str]] = {}
+        for edge in sorted(graph.edges):
+            self.order.setdefault(self.unit(edge.target), []).append(self.unit(edge.source))
+        self.inside: dict[str, list[Node]] = {}
+        for node in graph.nodes:
+            if node.id not in self.decodes:
+                self.inside.setdefault(node.region, []).append(node)
+
+    def unit(self, node_id: str) -> str:
+        """The id under which a node runs: a prefill runs as its decode."""
+        return self.decodes.get(node_id, node_id)
+
+    def run(self) -> Blueprint:
+        top = self.region("")
+        consumers: dict[str, list[str]] = {}
+        for prepared in top:
+            for source in self.unit_needs(prepared):
+                consumers.setdefault(source, []).append(prepared.id)
+        return Blueprint(self.graph, top, {key: tuple(v) for key, v in consumers.items()})
+
+    def unit_needs(self, prepared: Prepared) -> set[str]:
+        needs = set(self.needs[prepared.id])
+        if prepared.head is not None:
+            needs |= self.needs[prepared.head.id]
+        return {self.unit(need) for need in needs} - {prepared.id}
+
+    def region(self, region: str) -> tuple[Prepared, ...]:
+        """The prepared nodes of one region, each after what it needs."""
+        nodes = {node.id: self.node(node) for node in self.inside.get(region, ())}
+        ordered: dict[str, Prepared] = {}
+        waiting = list(nodes)
+        while waiting:
+            later = []
+            for node_id in waiting:
+                if self.unit_needs(nodes[node_id]) <= ordered.keys():
+                    ordered[node_id] = nodes[node_id]
+                else:
+                    later.append(node_id)
+            if len(later) == len(waiting):
+                raise RunError(f"the graph {self.graph.name!r} has a cycle among {later}")
+            waiting = later
+        return tuple(ordered.values())
+
+    def node(self, node: Node) -> Prepared:
+        if node.guard:
+            raise RunError(f"{self.graph.name}: %{node.id} has a guard, which cannot be run yet")
+        if isinstance(node, Region):
+            return self.prepared_region(node)
+        operation = OPERATIONS[node.operation]
+        head = self.head(node)
+        inputs = {**(head.inputs if head else {}), **node.inputs}
+        inputs = {key: value for key, value in inputs.items() if not self.is_state(head, value)}
+        return Prepared(
+            node.id,
+            self.form(node),
+            node,
+            head,
+            operation,
+            tuple(inputs.items()),
+            self.list_inputs(node, operation),
+            tuple((name, out.type.startswith("list<")) for name, out in operation.outputs.items()),
+            tuple(self.order.get(node.id, ())),
+            self.static(node, head, operation),
+            self.place(node),
+            keeps=node.operation == "ingest" and "collection" not in node.inputs,
+        )
+
+    def is_state(self, head: Primitive | None, operand: Operand) -> bool:
+        return head is not None and isinstance(operand, Ref) and operand.node == head.id
+
+    def head(self, node: Primitive) -> Primitive | None:
+        if node.operation != "decode":
+            return None
+        state = node.inputs["state"]
+        head = self.graph.by_id.get(state.node) if isinstance(state, Ref) else None
+        if not isinstance(head, Primitive):
+            raise RunError(f"{self.graph.name}: %{node.id} decodes nothing")
+        return head
+
+    def form(self, node: Primitive) -> Form:
+        if node.operation == "decode":
+            return "llm"
+        for form, table in (("cpu", CPU), ("scan", SCANS), ("engine", ENGINE)):
+            if node.operation in table:
+                return form  # type: ignore[return-value]  # the three words are Forms
+        raise RunError(f"{self.graph.name}: %{node.id}: this runtime has no {node.operation!r}")
+
+    def list_inputs(self, node: Primitive, operation: Operation) -> frozenset[str]:
+        kinds = {name: input_kind(operation, name) for name in node.inputs}
+        return frozenset(name for name, port in kinds.items() if port and port.kind in ("map", "scan"))
+
+    def static(self, node: Primitive, head: Primitive | None, operation: Operation) -> Key | None:
+        """The part of the content key that no input changes; None where a result may not be
+        shared (it writes or reads what has a name, or samples)."""
+        reads, writes = operation.effects(node)
+        if reads or writes or not (operation.pure or node.operation == "ingest"):
+            return None
+        engine = self.identities.get(node.engine or "", "").encode()
+        configs = [dict(node.config), dict(head.config) if head else {}]
+        for name in ("tokenizer", "embedder"):
+            if isinstance(named := node.config.get(name), str):
+                configs.append({name: self.identities.get(named, named)})
+        return digest(node.operation.encode(), engine, of_json(configs))
+
+    def prepared_region(self, node: Region) -> Prepared:
+        body = self.region(node.id)
+        parts = [node.kind.encode(), of_json(dict(node.config))]
+        for inner in body:
+            if inner.static is None:
+                parts = []
+                break
+            wiring = {name: repr(operand) for name, operand in inner.inputs}
+            parts += [inner.id.encode(), inner.static, of_json(wiring)]
+        results = of_json({name: repr(ref) for name, ref in node.results.items()})
+        outside = {
+            f"{inner.id}:{name}": operand
+            for inner in body
+            for name, operand in inner.inputs
+            if isinstance(operand, Ref) and self.comes_from_outside(operand, node.id)
+        }
+        return Prepared(
+            node.id,
+            "region",
+            node,
+            None,
+            None,
+            (*node.inputs.items(), *outside.items()),
+            frozenset({"items"}),
+            tuple((name, node.kind == "each") for name in node.results),
+            tuple(self.order.get(node.id, ())),
+            digest(*parts, results) if parts else None,
+            self.place(node),
+            body,
+        )
+
+    def comes_from_outside(self, ref: Ref, region: str) -> bool:
+        """Whether a body's reference reaches out of its region (and inputs: broadcast, whole)."""
+        if ref.node in (INPUTS, region):
+            return ref.node == INPUTS
+        node = self.graph.by_id[ref.node]
+        while node.region:
+            if node.region == region:
+                return False
+            node = self.graph.by_id[node.region]
+        return True
+
+    def place(self, node: Node) -> Place:
+        engine = node.engine if isinstance(node, Primitive) else None
+        return Place(self.graph.name, node.module or node.id, node.line, node.id, engine)

@@ -1,0 +1,28 @@
+"""What an operation may know about the task it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from teola.runtime.engines.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class TaskContext:
+    """``collection`` and ``pending`` are the names an ingest writes under; ``epoch`` is the life
+    of the task's engine; ``tokenizer`` and ``text_limit`` look up another engine by name."""
+
+    config: Mapping[str, Any]
+    engine_name: str = ""
+    collection: str = ""
+    pending: str = ""
+    epoch: int = 0
+    tokenizer: Callable[[str], Tokenizer] = lambda name: _missing(name)
+    text_limit: Callable[[str], int] = lambda name: _missing(name)
+
+
+def _missing(name: str) -> Any:
+    raise LookupError(f"no engine {name!r} in this context")

@@ -1,0 +1,154 @@
+"""Runs of primitives: whole or in groups, and scans."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from teola.compiler.graph.pgraph import Primitive
+from teola.runtime.errors import ModuleError
+from teola.runtime.instance.run import Run
+from teola.runtime.operations import SCANS
+from teola.runtime.values import Cell, Source
+
+
+class PrimitiveRun(Run):
+    """A primitive. Without stream inputs it has one group; with them, group g takes the items
+    ``[g·k, (g+1)·k)`` of every list input (compiler.md, "Streams"). Results leave in index order."""
+
+    def begin(self) -> None:
+        self.next_group = 0
+        self.flushed = 0
+        self.last_group: int | None = None
+        self.finished: dict[int, dict[str, Any]] = {}
+        self.values: dict[str, Any] = {}
+        if not self.prepared.streams:
+            self.last_group, self.next_group = 1, 1
+            self._execute(0, {name: source.get() for name, source in self.sources.items()})
+            return
+        self.fixed = {
+            name: source.get()
+            for name, source in self.sources.items()
+            if name not in self.prepared.lists
+        }
+        self.lists = {
+            name: source for name, source in self.sources.items() if name in self.prepared.lists
+        }
+        for source in self.lists.values():
+            if not source.cell.done:
+                source.cell.on_growth.append(self._pump_soon)
+        self._pump()
+
+    def _pump_soon(self) -> None:
+        self.executor.ready(self._pump)
+
+    def _pump(self) -> None:
+        """Send every group whose items are all there."""
+        if self.state != "running" or self.last_group is not None:
+            return
+        node = self.prepared.node
+        size = (node.group if isinstance(node, Primitive) else None) or 1
+        cells = [source.cell for source in self.lists.values()]
+        there = min(len(_items(cell)) for cell in cells)
+        ended = all(cell.done for cell in cells)
+        if ended and len({len(_items(cell)) for cell in cells}) > 1:
+            self._lengths_differ()
+            return
+        total = -(-there // size) if ended else there // size
+        while self.next_group < total and self.state == "running":
+            low = self.next_group * size
+            sliced = {
+                name: source.cell.items[low : low + size]  # type: ignore[index]  # a list port
+                for name, source in self.lists.items()
+            }
+            self.next_group += 1
+            self._execute(self.next_group - 1, {**self.fixed, **sliced})
+        if ended:
+            self.last_group = self.next_group
+            self._flush()
+
+    def _lengths_differ(self) -> None:
+        lengths = ", ".join(f"{name}: {len(_items(s.cell))}" for name, s in self.lists.items())
+        self.fail(ModuleError(self.prepared.place, f"length-mismatch: {lengths} items", "item"))
+
+    def _execute(self, group: int, inputs: dict[str, Any]) -> None:
+        self.works()
+        self.executor.execute(self, group, inputs)
+
+    def complete(self, group: int, outputs: dict[str, Any]) -> None:
+        if self.state == "running":
+            self.finished[group] = outputs
+            self._flush()
+
+    def _flush(self) -> None:
+        """Combine the groups that are next in order; end when the last one is in."""
+        while self.flushed in self.finished:
+            outputs = self.finished.pop(self.flushed)
+            self.flushed += 1
+            for name, value in outputs.items():
+                self._combine(name, value)
+        if self.last_group is not None and self.flushed >= self.last_group:
+            self.executor.publish(self)
+
+    def _combine(self, name: str, value: Any) -> None:
+        operation = self.prepared.operation
+        combine = operation.outputs[name].combine if operation else "unit"
+        if combine == "concat":
+            self.cells[name].extend(value)
+        elif combine == "sum":
+            self.values[name] = self.values.get(name, 0) + value
+        else:
+            self.values[name] = value
+
+
+class ScanRun(Run):
+    """A scan: each item is taken when it comes, in order; what is decided leaves at once."""
+
+    def waits_for(self, name: str, source: Source) -> bool:
+        return name not in self.prepared.lists
+
+    def begin(self) -> None:
+        node = self.prepared.node
+        lists = [name for name in self.sources if name in self.prepared.lists]
+        fixed = {name: s.get() for name, s in self.sources.items() if name not in lists}
+        kind = node.operation if isinstance(node, Primitive) else ""
+        self.scan = SCANS[kind](node.config, fixed, lists)
+        self.taken = dict.fromkeys(lists, 0)
+        self.open = list(lists)
+        for name in lists:
+            if not self.sources[name].cell.done:
+                self.sources[name].cell.on_growth.append(self._pump_soon)
+        self._pump()
+
+    def _pump_soon(self) -> None:
+        self.executor.ready(self._pump)
+
+    def _pump(self) -> None:
+        if self.state != "running":
+            return
+        self.started_s = self.started_s or self.executor.now()
+        out: list[Any] = []
+        for name in tuple(self.open):
+            source = self.sources[name]
+            if source.stream or source.cell.done:
+                out += self._take(name, source)
+        self.cells[self.prepared.cells[0][0]].extend(out)
+        if not self.open:
+            self.finish()
+
+    def _take(self, name: str, source: Source) -> list[Any]:
+        items: list[Any] = source.get() if source.cell.done else source.cell.items or []
+        fresh = items[self.taken[name] :]
+        if fresh:
+            self.works()
+        self.taken[name] += len(fresh)
+        self.item_count += len(fresh)
+        out = self.scan.feed(name, fresh) if fresh else []
+        if source.cell.done:
+            self.open.remove(name)
+            out += self.scan.end(name)
+        return out
+
+
+def _items(cell: Cell) -> list[Any]:
+    """The items of a list port so far; an input's list is complete from the start."""
+    return cell.items if cell.items is not None else list(cell.value or ())

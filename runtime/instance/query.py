@@ -1,0 +1,234 @@
+"""One query: its runs, what they tell the caller, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from teola.compiler.graph.pgraph import INPUTS, OutputPort
+from teola.runtime.errors import ModuleError, RunError
+from teola.runtime.events import (
+    ItemAdded,
+    Listener,
+    ModuleFinished,
+    ModuleProgress,
+    ModuleStarted,
+    OutputReady,
+    TextDelta,
+)
+from teola.runtime.instance.blueprint import Blueprint
+from teola.runtime.instance.generate import GenerateRun
+from teola.runtime.instance.scope import Scope
+from teola.runtime.result import RunResult, TimelineEntry, Usage
+from teola.runtime.values import Cell, Source
+
+if TYPE_CHECKING:
+    from teola.runtime.instance.run import Run
+
+MAX_INSTANCES = 100_000
+
+
+class _InputCells:
+    """Stands for a run under the name ``inputs``: its cells are complete from the start."""
+
+    def __init__(self, cells: dict[str, Cell]) -> None:
+        self.cells = cells
+        self.over = True
+
+
+class Released(Protocol):
+    """Called with every run that this query leaves."""
+
+    def __call__(self, run: Run, query: Query) -> None: ...
+
+
+class Query:
+    """The instance of a plan for one call. ``on_end`` is called once, with a result or an error."""
+
+    def __init__(
+        self,
+        run_id: str,
+        arrival: int,
+        blueprint: Blueprint,
+        now: Callable[[], float],
+        release: Released,
+        on_end: Callable[[RunResult | None, RunError | None], None],
+        listener: Listener | None = None,
+    ) -> None:
+        self.run_id, self.arrival, self.blueprint = run_id, arrival, blueprint
+        self.now, self.release, self.on_end, self.listener = now, release, on_end, listener
+        self.began_s = now()
+        self.scope = Scope()
+        self.runs: dict[Run, None] = {}
+        self.pending = 1
+        self.over = False
+        self.outputs: dict[str, Any] = {}
+        self.modules: dict[str, _ModuleState] = {}
+
+    def bind(self, cells: dict[str, Cell]) -> None:
+        """Give the inputs."""
+        self.scope.runs[INPUTS] = _InputCells(cells)  # type: ignore[assignment]  # read for cells only
+
+    def attach(self, run: Run) -> None:
+        """Use a run, and whatever it still waits for."""
+        if run in self.runs:
+            return
+        if len(self.runs) >= MAX_INSTANCES:
+            raise RunError(
+                f"{self.blueprint.graph.name}: more than {MAX_INSTANCES} instances in one query: "
+                "make its lists shorter"
+            )
+        self.runs[run] = None
+        run.users[self] = None
+        if not run.over:
+            self.pending += 1
+            self._module(run).left += 1
+            for upstream in run.upstream:
+                if not upstream.over:
+                    self.attach(upstream)
+            for body in getattr(run, "bodies", ()):
+                if not body.over:
+                    self.attach(body)
+
+    def started(self) -> None:
+        """Everything is instantiated: listen to the outputs."""
+        for out in self.blueprint.graph.outputs:
+            self._listen(out)
+        for module in {p.place.module for p in self.blueprint.top} - set(self.modules):
+            self._tell(ModuleFinished(module, self.now() - self.began_s, 0.0, "shared"))
+        self._one_less()
+
+    def _listen(self, out: OutputPort) -> None:
+        cell = self.scope.cell(out.ref)
+        cell.readers += 1
+        source = Source(cell, out.ref.fields, default=out.ref.default)
+
+        def ready() -> None:
+            if self.over:
+                return
+            self.outputs[out.name] = source.get()
+            self._tell(OutputReady(out.name, self.outputs[out.name]))
+
+        if self.listener and not out.ref.fields:
+            self._listen_growth(out.name, cell)
+        if cell.done:
+            ready()
+        else:
+            cell.on_done.append(ready)
+
+    def _listen_growth(self, name: str, cell: Cell) -> None:
+        told = 0
+
+        def grown() -> None:
+            nonlocal told
+            for index in range(told, len(cell.items or ())):
+                self._tell(ItemAdded(name, index, cell.items[index] if cell.items else None))
+            told = max(told, len(cell.items or ()))
+
+        if cell.items is not None:
+            grown()
+            if not cell.done:
+                cell.on_growth.append(grown)
+        elif not cell.done:
+            if cell.text:
+                self._tell(TextDelta(name, cell.text))
+            cell.on_text.append(lambda text: self._tell(TextDelta(name, text)))
+        elif isinstance(cell.value, str):
+            self._tell(TextDelta(name, cell.value))
+
+    def _tell(self, event: Any) -> None:
+        if self.listener is not None and not self.over:
+            self.listener(event)
+
+    def _module(self, run: Run) -> _ModuleState:
+        name = run.prepared.place.module
+        if name not in self.modules:
+            self.modules[name] = _ModuleState()
+        return self.modules[name]
+
+    def began(self, run: Run) -> None:
+        """A run of this query begins."""
+        state = self._module(run)
+        if state.began_s is None:
+            state.began_s = self.now()
+            self._tell(ModuleStarted(run.prepared.place.module, state.began_s - self.began_s))
+
+    def progressed(self, run: Run, done: int, total: int | None) -> None:
+        """A run of this query has done some of its items."""
+        if self.listener is not None:
+            self._tell(ModuleProgress(run.prepared.place.module, done, total))
+
+    def ended(self, run: Run) -> None:
+        """A run of this query has ended."""
+        state = self._module(run)
+        state.left -= 1
+        if state.left == 0 and run.state == "done":
+            self._module_over(run.prepared.place.module, state)
+        self._one_less()
+
+    def _module_over(self, module: str, state: _ModuleState) -> None:
+        now = self.now()
+        began = state.began_s if state.began_s is not None else now
+        self._tell(ModuleFinished(module, now - self.began_s, now - began))
+
+    def _one_less(self) -> None:
+        self.pending -= 1
+        if self.pending == 0 and not self.over:
+            outputs = {out.name: self.outputs[out.name] for out in self.blueprint.graph.outputs}
+            self._end(self._result(outputs), None)
+
+    def fail(self, error: RunError) -> None:
+        """End with an error."""
+        if not self.over:
+            self._end(None, error)
+
+    def _end(self, result: RunResult | None, error: RunError | None) -> None:
+        self.over = True
+        runs, self.runs = self.runs, {}
+        for run in runs:
+            run.users.pop(self, None)
+            self.release(run, self)
+        self.scope = Scope()
+        self.on_end(result, error)
+
+    def _result(self, outputs: Mapping[str, Any]) -> RunResult:
+        usage = Usage()
+        truncated: dict[str, None] = {}
+        for run in self.runs:
+            if isinstance(run, GenerateRun):
+                usage.requests += 1
+                usage.prompt_tokens += run.prompt_tokens
+                usage.completion_tokens += run.completion_tokens
+                if run.finish_reason == "length":
+                    truncated[run.prepared.place.module] = None
+        return RunResult(outputs, self.run_id, self._timeline(), usage, tuple(truncated))
+
+    def _timeline(self) -> tuple[TimelineEntry, ...]:
+        entries = [self._entry(run) for run in self.runs if run.queued_s is not None]
+        return tuple(sorted(entries, key=lambda entry: (entry.started_s, entry.ended_s)))
+
+    def _entry(self, run: Run) -> TimelineEntry:
+        queued = run.queued_s or 0.0
+        started = run.started_s if run.started_s is not None else queued
+        ended = run.ended_s if run.ended_s is not None else started
+        place = run.prepared.place
+        return TimelineEntry(
+            run.prepared.id,
+            place.module,
+            run.scope.path,
+            place.engine,
+            round(queued - self.began_s, 6),
+            round(started - self.began_s, 6),
+            round(ended - self.began_s, 6),
+            run.item_count,
+        )
+
+
+class _ModuleState:
+    """How much of a module is still to do."""
+
+    __slots__ = ("began_s", "left")
+
+    def __init__(self) -> None:
+        self.left = 0
+        self.began_s: float | None = None

@@ -1,0 +1,261 @@
+"""Runs of regions: a body instantiated for each item, one after another, or level by level."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from teola.compiler.graph.pgraph import Ref, Region
+from teola.runtime.instance.run import Run
+from teola.runtime.instance.scope import Scope
+from teola.runtime.keys import digest, of_json
+from teola.runtime.values import Cell, Key, Source, constant
+
+DEFAULT_CONCURRENCY = 64
+
+
+class RegionRun(Run):
+    """What the three kinds share: iterations, each a scope of its own with the body's runs."""
+
+    def begin(self) -> None:
+        self.bodies: list[Run] = []
+        self.started_s = self.executor.now()
+        self.start()
+
+    @abstractmethod
+    def start(self) -> None:
+        """All that is waited for is there."""
+
+    @property
+    def region(self) -> Region:
+        """The graph's node."""
+        node = self.prepared.node
+        if not isinstance(node, Region):
+            raise TypeError(node.id)
+        return node
+
+    def item_key(self, *marks: int) -> Key | None:
+        """The key of an item of the region's list."""
+        key = self.sources["items"].cell.key if self.sources else None
+        return digest(key, b"item", repr(marks).encode()) if key else None
+
+    def iterate(self, name: str, bound: Mapping[str, Cell], after: Any) -> Scope:
+        """Instantiate the body once; ``after()`` is called when all of it has ended."""
+        self.works()
+        scope = Scope(self.scope, self.prepared.id, (*self.scope.path, name), bound)
+        left = 1
+
+        def ended() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0 and self.state == "running":
+                self.executor.ready(after)
+
+        for prepared in self.prepared.body:
+            run = self.executor.obtain(prepared, scope, tuple(self.users))
+            scope.runs[prepared.id] = run
+            if prepared.head is not None:
+                scope.runs[prepared.head.id] = run
+            self.bodies.append(run)
+            if not run.over:
+                left += 1
+                run.on_end.append(ended)
+        for ref in self.region.results.values():
+            scope.cell(ref).readers += 1
+        ended()
+        return scope
+
+    def results(self, scope: Scope) -> dict[str, Cell]:
+        """The cells of the region's results in one iteration."""
+        return {name: scope.cell(ref) for name, ref in self.region.results.items()}
+
+    def only(self) -> tuple[str, Ref]:
+        """The one result of a fold or reduce."""
+        return next(iter(self.region.results.items()))
+
+    def complete(self, group: int, outputs: dict[str, Any]) -> None:
+        raise TypeError("a region has no groups")
+
+
+class EachRun(RegionRun):
+    """A body for each item; at most ``concurrency`` at a time, results in item order."""
+
+    def waits_for(self, name: str, source: Source) -> bool:
+        return not (name == "items" and source.stream)
+
+    def start(self) -> None:
+        self.next_item = self.alive = self.flushed = 0
+        self.scopes: dict[int, Scope] = {}
+        self.complete_items: set[int] = set()
+        cell = self.sources["items"].cell
+        if not cell.done:
+            cell.on_growth.append(lambda: self.executor.ready(self._pump))
+        self._pump()
+
+    def _items(self) -> Sequence[Any]:
+        source = self.sources["items"]
+        items: Sequence[Any] = source.get() if source.cell.done else source.cell.items or ()
+        return items
+
+    def _pump(self) -> None:
+        if self.state != "running":
+            return
+        limit = self.region.config.get("concurrency") or DEFAULT_CONCURRENCY
+        items = self._items()
+        while self.next_item < len(items) and self.alive < int(str(limit)):
+            index = self.next_item
+            self.next_item += 1
+            self.alive += 1
+            bound = {
+                "item": constant(items[index], self.item_key(index)),
+                "index": constant(index, of_json(index)),
+            }
+            name = f"{self.prepared.id}[{index}]"
+            self.scopes[index] = self.iterate(name, bound, lambda index=index: self._ended(index))
+        self._flush()
+
+    def _ended(self, index: int) -> None:
+        self.alive -= 1
+        self.complete_items.add(index)
+        self.item_count += 1
+        self.progressed(len(self.complete_items) + self.flushed, None)
+        self._pump()
+
+    def _flush(self) -> None:
+        while self.flushed in self.complete_items:
+            scope = self.scopes.pop(self.flushed)
+            for name, cell in self.results(scope).items():
+                self.cells[name].extend([cell.value])
+                cell.release()
+            self.complete_items.remove(self.flushed)
+            self.flushed += 1
+        source = self.sources.get("items")
+        if source and source.cell.done and self.flushed == len(self._items()):
+            self.finish()
+
+
+class FoldRun(RegionRun):
+    """One iteration after another; each sees the result of the one before as ``state``."""
+
+    def waits_for(self, name: str, source: Source) -> bool:
+        return not (name == "items" and source.stream)
+
+    def start(self) -> None:
+        self.index = 0
+        self.busy = False
+        self.followed = False
+        initial = self.sources["initial"]
+        self.state_value: Any = initial.get()
+        self.state_key: Key | None = initial.cell.key
+        cell = self.sources["items"].cell
+        if not cell.done:
+            cell.on_growth.append(lambda: self.executor.ready(self._step))
+        self._step()
+
+    def _step(self) -> None:
+        if self.state != "running":
+            return
+        source = self.sources["items"]
+        items = source.get() if source.cell.done else source.cell.items or ()
+        if self.busy:
+            self._follow_if_last(source, items)
+        elif self.index < len(items):
+            self._iterate(items[self.index])
+            self._follow_if_last(source, items)
+        elif source.cell.done:
+            self.finish({self.only()[0]: self.state_value})
+
+    def _iterate(self, item: Any) -> None:
+        self.busy = True
+        bound = {
+            "item": constant(item, self.item_key(self.index)),
+            "index": constant(self.index, of_json(self.index)),
+            "state": constant(self.state_value, self.state_key),
+        }
+        self.current = self.iterate(f"{self.prepared.id}[{self.index}]", bound, self._ended)
+
+    def _follow_if_last(self, source: Source, items: Sequence[Any]) -> None:
+        """The last iteration's text leaves while it is decoded."""
+        if source.cell.done and self.index == len(items) - 1 and not self.followed:
+            self.followed = True
+            name, ref = self.only()
+            cell, target = self.current.cell(ref), self.cells[name]
+            target.add_text(cell.text)
+            cell.on_text.append(target.add_text)
+
+    def _ended(self) -> None:
+        cell = self.current.cell(self.only()[1])
+        self.state_value, self.state_key = cell.value, cell.key
+        cell.release()
+        self.index += 1
+        self.item_count += 1
+        self.busy = False
+        self.progressed(self.index, None)
+        self._step()
+
+
+class ReduceRun(RegionRun):
+    """``fan_in`` texts become one, level by level, until one is left."""
+
+    def start(self) -> None:
+        source = self.sources["items"]
+        values: list[Any] = source.get()
+        self.level = 0
+        self.texts: list[tuple[Any, Key | None]] = [
+            (value, self.item_key(index)) for index, value in enumerate(values)
+        ]
+        self._level()
+
+    def _level(self) -> None:
+        if len(self.texts) <= 1:
+            self.finish({self.only()[0]: self.texts[0][0] if self.texts else ""})
+            return
+        fan_in = max(2, int(str(self.region.config.get("fan_in") or 2)))
+        parts = [self.texts[at : at + fan_in] for at in range(0, len(self.texts), fan_in)]
+        self.left = sum(len(part) > 1 for part in parts)
+        self.parts: list[tuple[Any, Key | None] | Scope] = []
+        for index, part in enumerate(parts):
+            self.parts.append(part[0] if len(part) == 1 else self._combine(index, part))
+        if len(parts) == 1:
+            self._follow()
+
+    def _combine(self, index: int, part: list[tuple[Any, Key | None]]) -> Scope:
+        keys = [key for _, key in part]
+        whole = digest(b"items", *(key for key in keys if key)) if all(keys) else None
+        bound = {
+            "items": constant([value for value, _ in part], whole),
+            "index": constant(index, of_json(index)),
+            "level": constant(self.level, of_json(self.level)),
+        }
+        return self.iterate(f"{self.prepared.id}[{self.level}.{index}]", bound, self._ended)
+
+    def _follow(self) -> None:
+        name, ref = self.only()
+        scope = self.parts[0]
+        if isinstance(scope, Scope):
+            cell, target = scope.cell(ref), self.cells[name]
+            target.add_text(cell.text)
+            cell.on_text.append(target.add_text)
+
+    def _ended(self) -> None:
+        self.left -= 1
+        self.item_count += 1
+        self.progressed(self.item_count, None)
+        if self.left:
+            return
+        texts = []
+        for part in self.parts:
+            if isinstance(part, Scope):
+                cell = part.cell(self.only()[1])
+                texts.append((cell.value, cell.key))
+                cell.release()
+            else:
+                texts.append(part)
+        self.texts = texts
+        self.level += 1
+        self._level()
+
+
+KINDS: dict[str, type[RegionRun]] = {"each": EachRun, "fold": FoldRun, "reduce": ReduceRun}
+"""Region kind -> its run."""

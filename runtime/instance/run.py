@@ -1,0 +1,210 @@
+"""A run: one instance of a node, from waiting for its inputs to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from teola.runtime.errors import ModuleError, RunError
+from teola.runtime.instance.blueprint import Prepared
+from teola.runtime.instance.scope import Scope
+from teola.runtime.keys import digest
+from teola.runtime.values import Cell, Key, Source
+
+if TYPE_CHECKING:
+    from teola.runtime.instance.query import Query
+    from teola.runtime.once import Once
+    from teola.runtime.pool_engine import PooledEngine
+    from teola.runtime.task import Task
+
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
+
+
+class Executor(Protocol):
+    """The graph scheduler, as runs see it."""
+
+    def now(self) -> float:
+        """Seconds on the loop's clock."""
+        ...
+
+    def ready(self, action: Callable[[], None]) -> None:
+        """Do something soon, outside of the caller's own work."""
+        ...
+
+    def execute(self, run: Run, group: int, inputs: dict[str, Any]) -> None:
+        """Do a group's work; ends in ``run.complete`` or ``run.fail``."""
+        ...
+
+    def publish(self, run: Run) -> None:
+        """End a run whose groups are all in; ends in ``run.finish`` or ``run.fail``."""
+        ...
+
+    def obtain(self, prepared: Prepared, scope: Scope, users: Sequence[Query]) -> Run:
+        """The run of a node in a scope: a shared one, or a new one."""
+        ...
+
+    def over(self, run: Run) -> None:
+        """A run ended, in whatever way."""
+        ...
+
+    def dispose(self, run: Run) -> None:
+        """Nobody will ever use a finished run again."""
+        ...
+
+
+class Run:
+    """One instance of a node. ``users`` are the queries it works for: more than one where equal
+    content is shared; it is cancelled when the last one leaves."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        scope: Scope,
+        sources: dict[str, Source],
+        key: Key | None,
+        executor: Executor,
+    ) -> None:
+        self.prepared = prepared
+        self.scope = scope
+        self.sources = sources
+        self.key = key
+        self.executor = executor
+        self.state: State = "waiting"
+        self.users: dict[Query, None] = {}
+        self.retained = False
+        self.working = False
+        self.upstream: list[Run] = []
+        self.on_end: list[Callable[[], None]] = []
+        self.arrival = 0
+        self.missing = 1
+        self.created_s = executor.now()
+        self.queued_s: float | None = None
+        self.started_s: float | None = None
+        self.ended_s: float | None = None
+        self.item_count = 0
+        self.home: PooledEngine | None = None
+        self.tasks: list[Task] = []
+        self.once: Once | None = None
+        self.collection = ""
+        self.named = False
+        self.pending: str | None = None
+        self.epoch: int | None = None
+        self.cells = {
+            name: Cell(digest(key, name.encode()) if key else None, is_list)
+            for name, is_list in prepared.cells
+        }
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, in whatever way."""
+        return self.state in ("done", "failed", "cancelled")
+
+    @property
+    def usable(self) -> bool:
+        """Whether another query may still take its results."""
+        if self.state in ("failed", "cancelled"):
+            return False
+        return not any(cell.dropped for cell in self.cells.values())
+
+    def connect(self) -> None:
+        """Start to listen to the inputs; called once, after construction."""
+        for name, source in self.sources.items():
+            source.cell.readers += 1
+            if not source.cell.done and self.waits_for(name, source):
+                self.missing += 1
+                source.cell.on_done.append(self.arrived)
+        for node_id in self.prepared.after:
+            before = self.scope.run(node_id)
+            if before is not None and not before.over:
+                self.missing += 1
+                before.on_end.append(self.arrived)
+        self.arrived()
+
+    def waits_for(self, name: str, source: Source) -> bool:
+        """Whether the run cannot begin before this input is whole."""
+        return not source.stream
+
+    def arrived(self) -> None:
+        """One of the things waited for is there."""
+        self.missing -= 1
+        if self.missing == 0 and self.state == "waiting":
+            self.state = "running"
+            self.queued_s = self.executor.now()
+            self.executor.ready(self._begin)
+
+    def _begin(self) -> None:
+        if self.state == "running":
+            try:
+                self.begin()
+            except RunError as error:
+                self.fail(self.wrap(error))
+
+    def begin(self) -> None:
+        """All that is waited for is there."""
+        raise NotImplementedError(type(self).__name__)
+
+    def works(self) -> None:
+        """There is something to do now: the first call tells the queries."""
+        if not self.working:
+            self.working = True
+            for user in self.users:
+                user.began(self)
+
+    def complete(self, group: int, outputs: dict[str, Any]) -> None:
+        """The results of one group."""
+        raise NotImplementedError(type(self).__name__)
+
+    def wrap(self, error: BaseException) -> ModuleError:
+        """Any error as one that names the place."""
+        if isinstance(error, ModuleError):
+            return error
+        return ModuleError(self.prepared.place, str(error) or type(error).__name__)
+
+    def finish(self, values: dict[str, Any] | None = None) -> None:
+        """End well; ``values`` are the ports that leave whole."""
+        if self.over:
+            return
+        self._end("done")
+        for name, cell in self.cells.items():
+            if not cell.done:
+                cell.end((values or {}).get(name))
+        self._after()
+
+    def fail(self, error: ModuleError) -> None:
+        """End badly: every query it works for fails."""
+        if self.over:
+            return
+        self._end("failed")
+        for user in tuple(self.users):
+            user.fail(error)
+        self._after()
+
+    def cancel(self) -> None:
+        """End because nobody wants it."""
+        if not self.over:
+            self._end("cancelled")
+            self._after()
+
+    def dispose(self) -> None:
+        """Let go of what a finished run holds in its engine."""
+        self.executor.dispose(self)
+
+    def _end(self, state: State) -> None:
+        self.state = state
+        self.ended_s = self.executor.now()
+
+    def _after(self) -> None:
+        for source in self.sources.values():
+            source.cell.release()
+        self.sources, self.upstream = {}, []
+        self.executor.over(self)
+        listeners, self.on_end = self.on_end, []
+        for listener in listeners:
+            listener()
+        for user in tuple(self.users):
+            user.ended(self)
+
+    def progressed(self, done: int, total: int | None) -> None:
+        """Tell the queries how far the run is."""
+        for user in self.users:
+            user.progressed(self, done, total)

@@ -1,0 +1,34 @@
+"""Content keys: equal keys stand for equal values, known before anything is computed."""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+from typing import Any
+
+from teola.runtime.values import Key
+
+SIZE = 16
+
+
+def digest(*parts: bytes) -> Key:
+    """One key from parts; every part is framed by its length."""
+    state = blake2b(digest_size=SIZE)
+    for part in parts:
+        state.update(len(part).to_bytes(8, "little"))
+        state.update(part)
+    return state.digest()
+
+
+def of_json(value: Any) -> Key:
+    """The key of plain data; map order does not count."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return digest(b"json", text.encode("utf-8", "surrogatepass"))
+
+
+def of_input(value: Any) -> Key | None:
+    """The key of an input value; None where it has no content of its own (a handle, an array)."""
+    try:
+        return of_json(value)
+    except TypeError:
+        return None

@@ -1,0 +1,126 @@
+"""The pool: engines by identity, shared by the runners of a process; results shared by content."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from teola.compiler.engines import identity
+from teola.runtime.events import EngineStatus
+from teola.runtime.instance.run import Run
+from teola.runtime.pool_engine import PooledEngine, Wrap
+from teola.runtime.values import Key
+
+RETAINED_BYTES = 1 << 30
+BYTES_AN_ITEM = 6 * 1024
+"""What a chunk with its vector takes, roughly: text, metadata and 384 float32."""
+
+
+class EnginePool:
+    """Engines and what they share. An engine is identified by its canonical config, not by its
+    name: two workflows on one model share weights and batches.
+
+    ``retained_bytes`` bounds the unnamed collections that are kept for later queries (least
+    recently used first out). Use as ``async with EnginePool() as pool``.
+    """
+
+    def __init__(
+        self,
+        *,
+        retained_bytes: int = RETAINED_BYTES,
+        wrap: Wrap = lambda handle, _: handle,
+    ) -> None:
+        self.engines: dict[str, PooledEngine] = {}
+        self.shared: dict[Key, Run] = {}
+        self.retained: OrderedDict[Key, Run] = OrderedDict()
+        self.retained_bytes = retained_bytes
+        self.listeners: list[Callable[[EngineStatus], None]] = []
+        self.jobs: set[asyncio.Task[Any]] = set()
+        self.arrivals = 0
+        self.queries = 0
+        self.closed = False
+        self._wrap = wrap
+
+    async def __aenter__(self) -> EnginePool:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def engine(self, name: str, config: Mapping[str, Any]) -> PooledEngine:
+        """The engine of a config; started now where it is new. ``name`` is for messages."""
+        key = identity(config)
+        if key not in self.engines:
+            engine = PooledEngine(name, key, config, self._tell, self._wrap)
+            engine.on_restart.append(lambda: self._forget(engine))
+            self.engines[key] = engine
+        return self.engines[key]
+
+    def _tell(self, status: EngineStatus) -> None:
+        for listener in tuple(self.listeners):
+            listener(status)
+
+    def _forget(self, engine: PooledEngine) -> None:
+        """The engine died: collections that lived in it are gone."""
+        for key, run in tuple(self.retained.items()):
+            if run.home is engine:
+                del self.retained[key]
+                run.retained = False
+                self.shared.pop(key, None)
+
+    def retain(self, run: Run) -> None:
+        """Keep a finished unnamed collection until the pool closes or memory is short."""
+        if run.key is None or self.closed:
+            return
+        run.retained = True
+        for cell in run.cells.values():
+            cell.pinned = True
+        self.retained[run.key] = run
+        while self._used_bytes() > self.retained_bytes and len(self.retained) > 1:
+            if not self._drop_oldest():
+                return
+
+    def touch(self, run: Run) -> None:
+        """A retained collection was used again."""
+        if run.key is not None and run.key in self.retained:
+            self.retained.move_to_end(run.key)
+
+    def _used_bytes(self) -> int:
+        return sum(run.item_count * BYTES_AN_ITEM for run in self.retained.values())
+
+    def _drop_oldest(self) -> bool:
+        for key, run in self.retained.items():
+            if not run.users:
+                del self.retained[key]
+                run.retained = False
+                self.shared.pop(key, None)
+                run.dispose()
+                return True
+        return False
+
+    def job(self, work: Any) -> None:
+        """Do something in the background that the pool waits for when it closes."""
+        task = asyncio.ensure_future(work)
+        self.jobs.add(task)
+        task.add_done_callback(self.jobs.discard)
+
+    async def close(self) -> None:
+        """Stop all engines; collections that have no name are gone."""
+        self.closed = True
+        self.shared.clear()
+        self.retained.clear()
+        await asyncio.gather(*self.jobs, return_exceptions=True)
+        await asyncio.gather(*(engine.close() for engine in self.engines.values()))
+        self.engines.clear()
+
+    def check_integrity(self) -> list[str]:
+        """What should not be there when no query runs: leaked tasks, calls, runs."""
+        problems = [p for engine in self.engines.values() for p in engine.check_integrity()]
+        problems += [
+            f"the run {run.prepared.id} is shared, but nobody uses it"
+            for run in self.shared.values()
+            if not run.users and not run.retained
+        ]
+        return problems

@@ -1,0 +1,79 @@
+"""What a run gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """One task: times are seconds after the query's start; ``queued_s`` is when its inputs were
+    there. ``path`` holds the region indices, ``items`` the number of items."""
+
+    primitive: str
+    module: str
+    path: tuple[str, ...]
+    engine: str | None
+    queued_s: float
+    started_s: float
+    ended_s: float
+    items: int
+
+
+@dataclass
+class Usage:
+    """What the LLM calls of one query took; calls shared with other queries count here too."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class RunResult(Mapping[str, Any]):
+    """The outputs by name, in the workflow's order; the first is the main one.
+
+    ``truncated`` names the modules whose text was cut off by ``max_tokens``.
+    """
+
+    outputs: Mapping[str, Any]
+    run_id: str
+    timeline: tuple[TimelineEntry, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    truncated: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> Any:
+        return self.outputs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.outputs)
+
+    def __len__(self) -> int:
+        return len(self.outputs)
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON object: outputs, run_id, timeline, usage, truncated."""
+        return {
+            "outputs": {name: plain(value) for name, value in self.outputs.items()},
+            "run_id": self.run_id,
+            "timeline": [asdict(entry) for entry in self.timeline],
+            "usage": asdict(self.usage),
+            "truncated": list(self.truncated),
+        }
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON data: arrays become lists, collection handles their description."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if hasattr(value, "describe"):
+        return value.describe()
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    json.dumps(value)
+    return value

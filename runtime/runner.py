@@ -1,0 +1,202 @@
+"""The runtime's front door: a Runner runs one plan, once or a thousand times at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from teola.compiler.api import DEFAULT_LEVEL, compile_workflow
+from teola.compiler.plan import Plan
+from teola.runtime.errors import DeadlineExceeded, QueryCancelled, RunError
+from teola.runtime.events import EngineStatus, Event, Listener, RunFinished
+from teola.runtime.graph_scheduler import GraphScheduler
+from teola.runtime.inputs import bind_inputs, check_names
+from teola.runtime.instance.blueprint import prepare
+from teola.runtime.instance.query import Query
+from teola.runtime.pool import EnginePool
+from teola.runtime.pool_engine import PooledEngine
+from teola.runtime.requirements import check_requirements
+from teola.runtime.result import RunResult
+from teola.runtime.stream import EventStream
+from teola.runtime.values import Cell
+
+
+class Runner:
+    """Runs one plan; use as ``async with Runner("workflow.yaml") as runner``.
+
+    Args:
+        source: a workflow, text-form or plan file, the name of a packaged workflow, or a Plan.
+        pool: the engines; without one the runner makes its own and closes it.
+        share: compute equal content once for all queries of the pool (runtime.md, "Upper tier").
+        level, sets: for the compiler, where ``source`` is not a plan yet.
+        on_engine: is told how the engines start.
+
+    Raises:
+        CompileError: the source is not valid.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | Plan,
+        *,
+        pool: EnginePool | None = None,
+        share: bool = True,
+        level: str = DEFAULT_LEVEL,
+        sets: Sequence[str] = (),
+        on_engine: Callable[[EngineStatus], None] | None = None,
+    ) -> None:
+        if not isinstance(source, Plan):
+            source = compile_workflow(source, level=level, sets=sets)
+        self.plan: Plan = source
+        self.share = share
+        self.on_engine = on_engine
+        self._pool = pool
+        self._own_pool = pool is None
+        self._scheduler: GraphScheduler | None = None
+        self._queries: set[Query] = set()
+
+    async def __aenter__(self) -> Runner:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def pool(self) -> EnginePool:
+        """The engines; there once the runner has started.
+
+        Raises:
+            RunError: it has not.
+        """
+        if self._pool is None:
+            raise RunError("the runner is not started: use 'async with Runner(…)'")
+        return self._pool
+
+    async def start(self) -> None:
+        """Let the engines start; returns at once, runs wait for what they need.
+
+        Raises:
+            UnsupportedError: the plan asks for what a backend lacks.
+        """
+        if self._scheduler is not None:
+            return
+        check_requirements(self.plan.graph)
+        self._pool = self._pool or EnginePool()
+        if self.on_engine is not None:
+            self._pool.listeners.append(self.on_engine)
+        engines = self._engines(self._pool)
+        identities = {name: engine.identity for name, engine in engines.items()}
+        blueprint = prepare(self.plan.graph, identities)
+        self._scheduler = GraphScheduler(self._pool, blueprint, engines, self.share)
+
+    def _engines(self, pool: EnginePool) -> dict[str, PooledEngine]:
+        used = {getattr(node, "engine", None) for node in self.plan.graph.nodes}
+        used |= {node.config.get("tokenizer") for node in self.plan.graph.nodes}
+        return {
+            name: pool.engine(name, config)
+            for name, config in self.plan.graph.engines.items()
+            if name in used
+        }
+
+    async def close(self) -> None:
+        """Cancel what runs and, where the pool is the runner's own, stop the engines."""
+        for query in tuple(self._queries):
+            query.fail(QueryCancelled("the runner was closed"))
+        if self._pool is not None:
+            if self.on_engine is not None and self.on_engine in self._pool.listeners:
+                self._pool.listeners.remove(self.on_engine)
+            if self._own_pool:
+                await self._pool.close()
+                self._pool = None
+        self._scheduler = None
+
+    async def run(self, **inputs: Any) -> RunResult:
+        """Run one query; inputs that are not given take their defaults.
+
+        Raises:
+            InputError: an input is missing, unknown or of the wrong type.
+            RunError: the run failed; the message names module, line, engine and cause.
+        """
+        cells = await self._bind(inputs)
+        ended: asyncio.Future[RunResult] = asyncio.get_running_loop().create_future()
+
+        def end(result: RunResult | None, error: RunError | None) -> None:
+            if ended.done():
+                return
+            if result is not None:
+                ended.set_result(result)
+            else:
+                ended.set_exception(error or RunError("the run ended without a result"))
+
+        query = self._begin(cells, end, None)
+        try:
+            return await ended
+        finally:
+            query.fail(QueryCancelled("the caller cancelled the run"))
+
+    async def stream(self, **inputs: Any) -> AsyncGenerator[Event, None]:
+        """Run one query and yield its events as they happen; the last is RunFinished.
+
+        Closing the iterator cancels the query. Raises as ``run`` does.
+        """
+        cells = await self._bind(inputs)
+        events = EventStream()
+
+        def end(result: RunResult | None, error: RunError | None) -> None:
+            if result is not None:
+                events.put(RunFinished(result))
+            events.end(error)
+
+        self.pool.listeners.append(events.put)
+        query = self._begin(cells, end, events.put)
+        try:
+            async for event in events:
+                yield event
+        finally:
+            query.fail(QueryCancelled("the caller closed the stream"))
+            if self._pool is not None:
+                self._pool.listeners.remove(events.put)
+
+    async def _bind(self, inputs: dict[str, Any]) -> dict[str, Cell]:
+        if self._scheduler is None:
+            raise RunError("the runner is not started: use 'async with Runner(…)'")
+        check_names(self.plan, inputs)
+        return await bind_inputs(self.plan, inputs)
+
+    def _begin(
+        self,
+        cells: dict[str, Cell],
+        end: Callable[[RunResult | None, RunError | None], None],
+        listener: Listener | None,
+    ) -> Query:
+        scheduler = self._scheduler
+        if scheduler is None:
+            raise QueryCancelled("the runner was closed")
+        self.pool.arrivals += 1
+        deadline: asyncio.TimerHandle | None = None
+
+        def over(result: RunResult | None, error: RunError | None) -> None:
+            if deadline is not None:
+                deadline.cancel()
+            self._queries.discard(query)
+            end(result, error)
+
+        query = Query(
+            uuid4().hex,
+            self.pool.arrivals,
+            scheduler.blueprint,
+            scheduler.now,
+            scheduler.release,
+            over,
+            listener,
+        )
+        self._queries.add(query)
+        if (seconds := self.plan.deadline_s) is not None:
+            text = f"{self.plan.name}: the deadline of {seconds:g} s passed"
+            deadline = scheduler.loop.call_later(seconds, query.fail, DeadlineExceeded(text))
+        scheduler.start(query, cells)
+        return query

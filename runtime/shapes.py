@@ -1,0 +1,74 @@
+"""Incremental parsers of what an LLM writes: text, and lines that become items as they end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_MARKER = re.compile(r"^\s*(?:[-*•–+]\s+|\(?\d{1,3}[.):]\s*|#+\s+)")
+
+
+class TextShape:
+    """The raw text."""
+
+    full = False
+
+    def push(self, text: str) -> tuple[str, list[str]]:
+        """Take more text; returns the part of it that counts, and the items it completes."""
+        return text, []
+
+    def finish(self, truncated: bool) -> list[str]:
+        """The items that the end completes; ``truncated``: the token limit cut the text off."""
+        return []
+
+
+class LinesShape:
+    """One item a line: blank lines, list marks and repetitions dropped.
+
+    ``count``: decoding stops once so many items are complete (None: no limit). ``exclude``: lines
+    that count as repetitions from the start.
+    """
+
+    def __init__(self, count: int | None, exclude: Iterable[str] = ()) -> None:
+        self.count = count
+        self.seen = {clean_line(line) for line in exclude}
+        self.found = 0
+        self.rest = ""
+
+    @property
+    def full(self) -> bool:
+        """Whether all items are there."""
+        return self.count is not None and self.found >= self.count
+
+    def push(self, text: str) -> tuple[str, list[str]]:
+        """Take more text; what follows the last item's line end does not count."""
+        items: list[str] = []
+        taken = 0
+        while not self.full:
+            end = text.find("\n", taken)
+            if end < 0:
+                self.rest += text[taken:]
+                return text, items
+            self._complete(self.rest + text[taken:end], items)
+            self.rest = ""
+            taken = end + 1
+        return text[:taken], items
+
+    def finish(self, truncated: bool) -> list[str]:
+        """A last line without its end is an item, unless the token limit cut it off."""
+        items: list[str] = []
+        if not truncated and not self.full:
+            self._complete(self.rest, items)
+        return items
+
+    def _complete(self, line: str, items: list[str]) -> None:
+        item = clean_line(line)
+        if item and item not in self.seen:
+            self.seen.add(item)
+            self.found += 1
+            items.append(item)
+
+
+def clean_line(line: str) -> str:
+    """A line without its list mark (``- ``, ``* ``, ``1. ``, ``2) ``) and outer space."""
+    return _MARKER.sub("", line).strip()

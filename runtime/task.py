@@ -1,0 +1,202 @@
+"""A task: what one group of one primitive asks of an engine, with its clocks and retries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from teola.runtime.engines.protocol import Failure
+from teola.runtime.errors import ModuleError, Place, TaskTimeout
+
+RETRIED = ("engine", "died", "memory", "timeout")
+"""Error classes that are retried unless ``retry.on`` says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A task's clocks in seconds, and its retries."""
+
+    timeout_s: float | None = None
+    idle_timeout_s: float | None = None
+    max_retries: int = 0
+    initial_s: float = 0.2
+    exponential: bool = True
+    on: tuple[str, ...] = RETRIED
+
+    @staticmethod
+    def of(config: Mapping[str, Any]) -> Limits:
+        """From a primitive's config."""
+        retry = config.get("retry") or {}
+        return Limits(
+            config.get("timeout_s"),
+            config.get("idle_timeout_s"),
+            int(retry.get("max", 0)),
+            float(retry.get("initial_s", 0.2)),
+            retry.get("backoff", "exponential") == "exponential",
+            tuple(retry.get("on") or RETRIED),
+        )
+
+    def delay_s(self, attempt: int) -> float:
+        """The wait before attempt ``attempt`` (from 1)."""
+        return self.initial_s * (2 ** (attempt - 1) if self.exponential else 1)
+
+
+class Task:
+    """Items of one operation; ends once, in ``on_done(results)`` or ``on_fail(error)``.
+
+    ``todo`` holds the indices still to be sent, ``tokens`` what it needs of an engine's KV.
+    """
+
+    tokens = 0
+
+    def __init__(
+        self,
+        operation: str,
+        items: Sequence[Any],
+        common: Mapping[str, Any],
+        place: Place,
+        limits: Limits,
+        on_done: Callable[[list[Any]], None],
+        on_fail: Callable[[ModuleError], None],
+        on_progress: Callable[[int, int], None] | None = None,
+        on_start: Callable[[], None] | None = None,
+    ) -> None:
+        self.operation, self.items, self.common = operation, items, common
+        self.place, self.limits = place, limits
+        self.on_done, self.on_fail = on_done, on_fail
+        self.on_progress, self.on_start = on_progress, on_start
+        self.todo = deque(range(len(items)))
+        self.results: list[Any] = [None] * len(items)
+        self.finished = 0
+        self.running = 0
+        self.failure: Failure | None = None
+        self.failed: list[int] = []
+        self.attempt = 0
+        self.over = False
+        self.timer: asyncio.TimerHandle | None = None
+        self.requeue: Callable[[Task], None] | None = None
+
+    def queued(self, requeue: Callable[[Task], None]) -> None:
+        """The task is in a queue: its clock starts."""
+        self.requeue = requeue
+        self.start_clock(self.limits.timeout_s, "timeout")
+
+    def start_clock(self, seconds: float | None, name: str) -> None:
+        """(Re)start the clock; when it runs out the attempt has failed."""
+        self.stop_clock()
+        if seconds is not None:
+            loop = asyncio.get_running_loop()
+            self.timer = loop.call_later(seconds, self.timed_out, name, seconds)
+
+    def stop_clock(self) -> None:
+        """No clock runs."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def timed_out(self, name: str, seconds: float) -> None:
+        """A clock ran out: what runs of this attempt no longer counts."""
+        waiting = "while queued" if not self.running else "while running"
+        error = TaskTimeout(self.place, f"{name} of {seconds:g} s passed {waiting}")
+        self.give_up_attempt()
+        self.retry_or_fail(error)
+
+    def give_up_attempt(self) -> None:
+        """Forget what is running; subclasses abort it."""
+        self.generation += 1
+        self.running = 0
+
+    generation = 0
+    """Attempts so far; results of an earlier one are ignored."""
+
+    def started(self) -> None:
+        """Items of it went to the engine."""
+        if self.on_start is not None:
+            self.on_start()
+            self.on_start = None
+
+    def deliver(self, indices: Sequence[int], results: Sequence[Any] | Failure) -> None:
+        """The results of a slice, one an index, or one failure for all."""
+        if self.over:
+            return
+        if isinstance(results, Failure):
+            self.failure = results
+            self.failed += indices
+        else:
+            self._take(indices, results)
+        self.running -= len(indices)
+        if self.on_progress is not None and len(self.items) > 1:
+            self.on_progress(self.finished, len(self.items))
+        if self.running == 0 and not self.todo:
+            self._settle()
+
+    def _take(self, indices: Sequence[int], results: Sequence[Any]) -> None:
+        for index, result in zip(indices, results, strict=True):
+            if isinstance(result, Failure):
+                self.failure = result
+                self.failed.append(index)
+            else:
+                self.results[index] = result
+                self.finished += 1
+
+    def _settle(self) -> None:
+        """Everything sent is back."""
+        if self.failure is not None:
+            detail = f"\n{self.failure.detail}" if self.failure.detail else ""
+            cause = f"{self.failure.message}{detail}"
+            self.retry_or_fail(ModuleError(self.place, cause, self.failure.kind))
+        else:
+            self.end()
+            self.on_done(self.results)
+
+    def retry_or_fail(self, error: ModuleError) -> None:
+        """Queue what is missing again, after the backoff, or fail for good."""
+        self.stop_clock()
+        if self.attempt >= self.limits.max_retries or error.kind not in self.limits.on:
+            self.fail(error)
+            return
+        self.attempt += 1
+        self.failure, self.failed = None, []
+        delay = self.limits.delay_s(self.attempt)
+        self.timer = asyncio.get_running_loop().call_later(delay, self._again)
+
+    def _again(self) -> None:
+        self.timer = None
+        if not self.over and self.requeue is not None:
+            self.reset()
+            self.requeue(self)
+
+    def reset(self) -> None:
+        """Prepare the next attempt: only what has no result yet."""
+        done = self.finished
+        missing = [i for i, result in enumerate(self.results) if result is None]
+        self.todo = deque(missing)
+        self.finished = done
+
+    def fail(self, error: ModuleError) -> None:
+        """End badly."""
+        if not self.over:
+            self.end()
+            tries = f" (after {self.attempt + 1} attempts)" if self.attempt else ""
+            if tries:
+                error = type(error)(*_arguments(error, tries))
+            self.on_fail(error)
+
+    def end(self) -> None:
+        """Over: no clock, no more items."""
+        self.over = True
+        self.stop_clock()
+        self.todo.clear()
+
+    def cancel(self) -> None:
+        """Nobody wants it: leave the queue; what runs is ignored when it comes back."""
+        self.end()
+
+
+def _arguments(error: ModuleError, suffix: str) -> tuple[Any, ...]:
+    if isinstance(error, TaskTimeout):
+        return error.place, error.cause + suffix
+    return error.place, error.cause + suffix, error.kind

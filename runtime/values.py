@@ -1,0 +1,135 @@
+"""Values in flight: cells that grow and end, and the operands that read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from teola.compiler.graph.pgraph import Json
+from teola.runtime.errors import RunError
+
+Key = bytes
+"""A content key: equal keys stand for equal values."""
+
+
+class Cell:
+    """One output port of one run: a value, or a list that grows item by item and then ends.
+
+    ``items`` is the list so far (list ports only), ``value`` the whole once ``done``. Text ports
+    pass on deltas to ``on_text`` while they are decoded. ``readers`` counts the consumers still
+    to come: at zero the value is dropped, unless ``pinned``.
+    """
+
+    __slots__ = (
+        "done",
+        "dropped",
+        "items",
+        "key",
+        "on_done",
+        "on_growth",
+        "on_text",
+        "pinned",
+        "readers",
+        "text",
+        "value",
+    )
+
+    def __init__(self, key: Key | None = None, is_list: bool = False) -> None:
+        self.key = key
+        self.items: list[Any] | None = [] if is_list else None
+        self.value: Any = None
+        self.done = False
+        self.dropped = False
+        self.pinned = False
+        self.readers = 0
+        self.text = ""
+        self.on_done: list[Callable[[], None]] = []
+        self.on_growth: list[Callable[[], None]] = []
+        self.on_text: list[Callable[[str], None]] = []
+
+    def extend(self, items: list[Any]) -> None:
+        """Add items to a list port."""
+        if self.items is None:
+            raise RunError("internal: items for a port that is no list")
+        if items:
+            self.items.extend(items)
+            for listener in tuple(self.on_growth):
+                listener()
+
+    def add_text(self, text: str) -> None:
+        """Pass on more of a text port's value."""
+        if not text:
+            return
+        self.text += text
+        for listener in tuple(self.on_text):
+            listener(text)
+
+    def end(self, value: Any = None) -> None:
+        """Complete the port; a list port's value is its items."""
+        self.value = self.items if self.items is not None else value
+        self.done = True
+        listeners = (*self.on_growth, *self.on_done)
+        self.on_growth, self.on_done, self.on_text = [], [], []
+        for listener in listeners:
+            listener()
+
+    def follow(self, other: Cell) -> None:
+        """Become a copy of ``other``: its text so far, what comes, and its end."""
+        if other.done:
+            self._copy(other)
+            return
+        if other.text:
+            self.add_text(other.text)
+        other.on_text.append(self.add_text)
+        other.on_done.append(lambda: self._copy(other))
+
+    def _copy(self, other: Cell) -> None:
+        if self.items is not None:
+            self.extend(list(other.value)[len(self.items) :])
+        self.end(other.value)
+
+    def release(self) -> None:
+        """One consumer is done."""
+        self.readers -= 1
+        if self.readers <= 0 and self.done and not self.pinned:
+            self.value, self.items, self.dropped = None, None, True
+
+
+def constant(value: Any, key: Key | None = None) -> Cell:
+    """A cell that is complete from the start and never dropped."""
+    cell = Cell(key)
+    cell.value, cell.done, cell.pinned = value, True, True
+    if isinstance(value, list):
+        cell.items = value
+    return cell
+
+
+class Source:
+    """An operand as a run sees it: a cell, and the fields to walk inside its value."""
+
+    __slots__ = ("cell", "default", "fields", "stream")
+
+    def __init__(
+        self,
+        cell: Cell,
+        fields: tuple[str, ...] = (),
+        stream: bool = False,
+        default: tuple[Json] | None = None,
+    ) -> None:
+        self.cell, self.fields, self.stream, self.default = cell, fields, stream, default
+
+    def get(self) -> Any:
+        """The whole value.
+
+        Raises:
+            RunError: a field is absent and there is no default.
+        """
+        value = self.cell.value
+        for name in self.fields:
+            if not isinstance(value, Mapping) or name not in value:
+                if self.default is not None:
+                    return self.default[0]
+                have = ", ".join(map(str, value)) if isinstance(value, Mapping) else "no fields"
+                raise RunError(f"the value has no field '{name}' (it has: {have})")
+            value = value[name]
+        return value

@@ -1,0 +1,33 @@
+"""The graph scheduler, as the kinds of work see it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from teola.runtime.instance.run import Run
+from teola.runtime.pool import EnginePool
+from teola.runtime.pool_engine import PooledEngine
+
+
+class Scheduler(Protocol):
+    """What work needs of it."""
+
+    pool: EnginePool
+    engines: Mapping[str, PooledEngine]
+    loop: asyncio.AbstractEventLoop
+
+    def ready(self, action: Callable[[], None]) -> None:
+        """Do something after what is being done now."""
+        ...
+
+    def guarded(self, run: Run, action: Callable[[], None]) -> None:
+        """Do something; what it raises becomes the run's error."""
+        ...
+
+    def when_engine(
+        self, run: Run, engine: PooledEngine | None, stage: str, action: Callable[[], None]
+    ) -> None:
+        """Do something once an engine is fetched or ready."""
+        ...

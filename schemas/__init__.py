@@ -1,0 +1,1 @@
+"""JSON Schemas of workflow and plan files, generated from the compiler's models."""

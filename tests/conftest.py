@@ -1,0 +1,46 @@
+"""What every test can use, and how the whole run behaves."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Set before any library reads them: no test asks a model hub, and two engines on two cores do not
+# fight by spinning.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# A failing example is found again by everybody; a slow machine is not a failure.
+settings.register_profile("repeatable", derandomize=True, deadline=None, print_blob=True)
+settings.load_profile("repeatable")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked ``gpu`` are skipped where there is no NVIDIA driver."""
+    if shutil.which("nvidia-smi"):
+        return
+    without_gpu = pytest.mark.skip(reason="no NVIDIA driver on this machine")
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(without_gpu)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def project_files() -> tuple[Path, ...]:
+    """Paths from the root of every file of the project: tracked, or new and not ignored."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    names = sorted(set(filter(None, listed.split("\0"))))
+    return tuple(Path(name) for name in names if (ROOT / name).is_file())

@@ -1,0 +1,79 @@
+"""The libraries that Teola imports are the libraries that pyproject.toml declares."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib import metadata
+
+import pytest
+from packaging.requirements import Requirement
+
+# Libraries that another library loads by name: nothing of ours imports them.
+LOADED_BY_OTHERS = {"accelerate", "gguf"}
+# A part of another library's interface that is published under its own name.
+PART_OF = {"pydantic-core": "pydantic"}
+
+
+def normal(name):
+    """A distribution's name as package indexes compare it."""
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", name).group()).lower()
+
+
+@pytest.fixture(scope="module")
+def project(root):
+    return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.fixture(scope="module")
+def declared(project):
+    """Names of the base dependencies and of those of the extra ``local``."""
+    return {
+        normal(line) for line in project["dependencies"] + project["optional-dependencies"]["local"]
+    }
+
+
+@pytest.fixture(scope="module")
+def imported(root, project_files):
+    """Distributions that compiler and runtime import, each with one file that does."""
+    owners = metadata.packages_distributions()
+    found = {}
+    for path in project_files:
+        if path.parts[0] in {"compiler", "runtime"} and path.suffix == ".py":
+            for name in top_level_imports((root / path).read_text(encoding="utf-8")):
+                for owner in owners.get(name, [name]):
+                    name_of_owner = PART_OF.get(normal(owner), normal(owner))
+                    found.setdefault(name_of_owner, str(path))
+    return found
+
+
+def top_level_imports(text):
+    """First parts of the names of third-party modules that ``text`` imports anywhere."""
+    names = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"teola"}
+
+
+def test_everything_imported_is_declared(imported, declared):
+    """A library that only comes along with another one disappears with it."""
+    assert {name: path for name, path in imported.items() if name not in declared} == {}
+
+
+def test_everything_declared_is_used(imported, declared):
+    """Nobody installs what nothing needs."""
+    assert declared - imported.keys() - LOADED_BY_OTHERS == set()
+
+
+def test_constraints_agree_with_the_ranges(root, project):
+    """The versions that make's environment takes are versions that we declare to work."""
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    ranges = {normal(line): Requirement(line).specifier for group in groups for line in group}
+    lines = (root / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    for line in filter(lambda line: line and not line.startswith("#"), lines):
+        constraint = Requirement(line)
+        version = next(iter(constraint.specifier)).version
+        assert ranges[normal(line)].contains(version), line
