@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV ?= .venv
 QUESTION ?= Can other connections keep reading while one is writing if I switch on write-ahead logging?
 ARGS ?=
+BENCH ?= $(basename $(notdir $(shell grep -l __main__ benchmarks/*.py)))
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -47,8 +48,8 @@ schemas: $(READY)  ## Generate schemas/*.json from the compiler's models
 	$(BIN)/python -m teola.compiler.schema
 
 .PHONY: bench
-bench: $(READY)  ## Print the measurements of benchmarks/
-	$(BIN)/python benchmarks/run.py $(ARGS)
+bench: $(READY)  ## Print the measurements of benchmarks/ (BENCH=name for one of them)
+	for name in $(BENCH); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name; done
 
 .PHONY: clean
 clean:  ## Remove the environment, caches and built files (fetched models stay)

@@ -19,8 +19,8 @@ from yaml.events import (
 
 from teola.compiler.diagnostics import Diagnostics
 from teola.compiler.hints import characters, references, templates, values
-from teola.compiler.scalars import BadNumberError, resolve
 from teola.compiler.located import LocatedTree, Marks, Source, Span, TreePath, span_of
+from teola.compiler.scalars import BadNumberError, resolve
 
 Event = Any
 """One of libyaml's events; which fields it has depends on its class."""
@@ -89,8 +89,8 @@ class _Composer:
             self._refuse("too-deep", message, self._span(event))
         if event.anchor is not None:
             self._anchors[event.anchor] = None
-        if event.tag is not None:
-            self._diagnostics.add(values.tag(self._span(event), event.tag, "", path))
+        if event.tag is not None and not templates.is_template(path):
+            self._diagnostics.add(values.tag(self._span(event), event.tag, None, path))
         before = self._count
         self._depth += 1
         build = self._map if isinstance(event, MappingStartEvent) else self._list
@@ -102,7 +102,7 @@ class _Composer:
         self._values[path] = (event.start_mark, self._end)
         return data
 
-    def _scalar(self, path: TreePath, event: ScalarEvent) -> object:
+    def _scalar(self, path: TreePath, event: Event) -> object:
         self._count += 1
         self._end = event.end_mark
         self._values[path] = (event.start_mark, event.end_mark)
@@ -115,12 +115,12 @@ class _Composer:
             found = templates.check(self._span(event), path, text, event.style, line)
             self._diagnostics.extend(found)
         elif isinstance(data, str) and references.is_reference_place(path):
-            data = self._reference(event, data)
+            data = self._reference(path, event, data)
         if event.anchor is not None:
             self._anchors[event.anchor] = (data, 1)
         return data
 
-    def _plain(self, path: TreePath, event: ScalarEvent) -> object:
+    def _plain(self, path: TreePath, event: Event) -> object:
         text: str = event.value
         if not text:
             self._values[path] = self._keys.get(path, self._values[path])
@@ -134,21 +134,25 @@ class _Composer:
             self._diagnostics.error("bad-number", str(error), self._span(event))
             return 0
 
-    def _reference(self, event: ScalarEvent, text: str) -> object:
-        explained = references.check(self._span(event), text)
+    def _reference(self, path: TreePath, event: Event, text: str) -> object:
+        if references.is_plain(text):
+            return text
+        explained = references.check(self._span(event), str(path[-1]), text)
         if explained is None:
             return text
         self._diagnostics.add(explained[0])
         return explained[1]
 
-    def _alias(self, path: TreePath, event: AliasEvent) -> object:
+    def _alias(self, path: TreePath, event: Event) -> object:
         self._end = event.end_mark
         self._values[path] = (event.start_mark, event.end_mark)
         known = self._anchors.get(event.anchor)
         if known is None:
             inside = event.anchor in self._anchors
-            self._diagnostics.add(values.alias(self._span(event), event.anchor, inside, path))
-            return f"*{event.anchor}"
+            self._diagnostics.add(
+                values.alias(self._span(event), event.anchor, path, inside=inside)
+            )
+            return {} if inside else f"*{event.anchor}"
         data, size = known
         self._count += size
         self._aliased += size
@@ -183,7 +187,7 @@ class _Composer:
         return self._in_braces(path, start, event) if braces else found
 
     def _entry(
-        self, path: TreePath, found: dict[str, object], event: ScalarEvent, *, in_flow: bool
+        self, path: TreePath, found: dict[str, object], event: Event, *, in_flow: bool
     ) -> None:
         key = self._key(event)
         value = next(self._events)
@@ -207,7 +211,7 @@ class _Composer:
             return
         self._skip(value)
 
-    def _key(self, event: ScalarEvent) -> str:
+    def _key(self, event: Event) -> str:
         key: str = event.value
         self._count += 1
         self._end = event.end_mark
@@ -234,13 +238,14 @@ class _Composer:
         except BadNumberError:
             return False
 
-    def _stands_alone(self, key: ScalarEvent, value: Event) -> bool:
+    def _stands_alone(self, key: Event, value: Event) -> bool:
         """Say whether a key in a flow map is not followed by a colon."""
-        empty = isinstance(value, ScalarEvent) and value.start_mark.index == value.end_mark.index
+        if not isinstance(value, ScalarEvent) or value.value or value.style:
+            return False
         rest = self._text[key.end_mark.index : key.end_mark.index + 200]
-        return empty and not rest.lstrip().startswith(":")
+        return not rest.lstrip().startswith(":")
 
-    def _no_value(self, key: str, event: ScalarEvent) -> None:
+    def _no_value(self, key: str, event: Event) -> None:
         self._diagnostics.error(
             "key-without-value",
             f"'{key}' stands in a map and has no value",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from teola.compiler.located import TreePath
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 KEY = "[key]"
 """What pydantic adds to the place of a key that is wrong itself."""
@@ -94,7 +96,7 @@ def _exists(data: object, part: str | int) -> bool:
 
 
 def _expected(annotation: Any, part: str | int) -> tuple[Any, Any, bool, bool] | None:
-    """Return what is expected at key ``part``: annotation, owner, is it an entry, is it optional."""
+    """Return what is expected at ``part``: annotation, owner, is it an entry, is it optional."""
     for model in _models(annotation):
         field = _field(model, part)
         if field is not None:

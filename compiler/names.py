@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import LiteralString
 
 from pydantic_core import PydanticCustomError
 
@@ -63,8 +64,9 @@ def as_id(text: str) -> str:
     """Return the id that is nearest to a name, or "" where there is none."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     words = _WORD.findall(_CASE.sub("_", plain))
-    return "_".join(words).lower().lstrip("0123456789_")[:MAX_LENGTH]
+    found = "_".join(words).lower()[:MAX_LENGTH]
+    return found if _ID.fullmatch(found) else ""
 
 
-def _bad(code: str, message: str, help_text: str) -> PydanticCustomError:
-    return PydanticCustomError(code, "{what}", {"what": message, "help": help_text})  # type: ignore[arg-type]  # codes are ours
+def _bad(code: LiteralString, message: str, help_text: str) -> PydanticCustomError:
+    return PydanticCustomError(code, "{what}", {"what": message, "help": help_text})

@@ -77,7 +77,7 @@ def read_override(text: str, diagnostics: Diagnostics) -> Override | None:
         )
         return None
     value = _value(source, len(left) + 1, right, diagnostics)
-    return value and Override(source, tuple(parts), tuple(spans), value)
+    return None if value is None else Override(source, tuple(parts), tuple(spans), value)
 
 
 def _value(source: Source, start: int, text: str, diagnostics: Diagnostics) -> LocatedTree | None:

@@ -37,7 +37,7 @@ def engine_settings(kind: str, backend: str) -> type[EngineSettings] | None:
         return None
     try:
         loaded = point.load()
-    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything while it is imported
+    except Exception as error:  # a plug-in may raise anything while it is imported
         raise PluginError(f"the engine plug-in {point.value} does not load: {error}") from error
     settings = getattr(loaded, "settings", loaded)
     if isinstance(settings, type) and issubclass(settings, EngineSettings):

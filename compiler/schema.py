@@ -11,9 +11,8 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from teola.compiler.engines import BACKENDS, KINDS, default_backend
@@ -23,6 +22,9 @@ from teola.compiler.plan import plan_schema
 from teola.compiler.schema_draft import as_draft_07
 from teola.compiler.schema_types import constant_schema
 from teola.compiler.spec import InputSpec, ReferenceSpec, WorkflowSpec
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 Schema = dict[str, Any]
 
@@ -35,7 +37,11 @@ SHORT_FORMS: tuple[type[BaseModel], ...] = (InputSpec, ReferenceSpec)
 
 def workflow_schema() -> Schema:
     """Return the JSON Schema of workflow files."""
-    models = [WorkflowSpec, *BACKENDS.values(), *(each.settings for each in MODULES.values())]
+    models: list[type[BaseModel]] = [
+        WorkflowSpec,
+        *BACKENDS.values(),
+        *(each.settings for each in MODULES.values()),
+    ]
     mode: JsonSchemaMode = "validation"
     references, generated = models_json_schema(
         [(model, mode) for model in dict.fromkeys(models)],
@@ -49,6 +55,8 @@ def workflow_schema() -> Schema:
     definitions["EngineSettings"] = _engine(names)
     definitions["ModuleSpec"] = _module(definitions, names)
     workflow = definitions.pop("WorkflowSpec")
+    for map_of_ids in ("inputs", "engines", "modules", "outputs"):
+        workflow["properties"][map_of_ids]["additionalProperties"] = False
     modules = workflow["properties"]["modules"]
     modules["propertyNames"] = {"pattern": ID_PATTERN, "not": {"enum": _reserved()}}
     schema = {**workflow, "title": "Teola workflow", "definitions": definitions}

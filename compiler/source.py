@@ -1,6 +1,6 @@
 """Workflow files as data with positions: YAML read safely, and where every value stands.
 
-libyaml's parser gives plain data (dict, list, str, int, float, bool, None) beside the marks of every
+libyaml's parser gives plain data (dict, list, str, int, float, bool, None) and the marks of every
 key and value. Only plain YAML 1.2 gets through (language rule 22); everything else is a diagnostic.
 A mistake that can be understood is repaired in memory, so that the rest of the file is checked in
 the same go; the diagnostic stays, and the file is never compiled.

@@ -24,7 +24,7 @@ from teola.compiler.graph.pgraph import Json
 from teola.compiler.hints import foreign
 from teola.compiler.located import LocatedTree
 from teola.compiler.names import ID_PATTERN, check_id, check_module_id
-from teola.compiler.types import TypeSyntaxError, parse_type
+from teola.compiler.types import SCALARS, TypeSyntaxError, parse_type
 from teola.compiler.validation import Place, validate
 from teola.compiler.values import described
 
@@ -63,7 +63,13 @@ def _check_type(value: object) -> object:
 TypeName: TypeAlias = Annotated[
     str,
     BeforeValidator(_check_type),
-    WithJsonSchema({"type": "string", "examples": ["text", "list<document>", "int", "json"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": f"^(list<)*({'|'.join(SCALARS)})>*$",
+            "examples": ["text", "list<document>", "int", "json"],
+        }
+    ),
 ]
 
 
@@ -221,6 +227,13 @@ class WorkflowSpec(FileModel):
         return kinds
 
 
+_PLACEHOLDERS: Mapping[str, object] = {
+    "modules": {"placeholder": {"uses": "nothing"}},
+    "outputs": {"placeholder": "nothing"},
+}
+"""What stands for a map that was written as a list while the rest is checked."""
+
+
 def spec_from_tree(tree: LocatedTree, diagnostics: Diagnostics) -> WorkflowSpec | None:
     """Validate the shape of a file; every problem is reported where it stands.
 
@@ -234,7 +247,8 @@ def spec_from_tree(tree: LocatedTree, diagnostics: Diagnostics) -> WorkflowSpec 
     data = {**tree.data}
     for key in ("modules", "inputs", "engines", "outputs"):
         if isinstance(data.get(key), list):
-            _list_for_map(tree, key, data.pop(key), diagnostics)
+            _list_for_map(tree, key, data[key], diagnostics)
+            data[key] = _PLACEHOLDERS.get(key, {})
             complete = False
     if isinstance(data.get("engines"), Mapping):
         data["engines"] = engines

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from teola.compiler.diagnostics import Diagnostic, Diagnostics, nearest
 from teola.compiler.graph.pgraph import Json
@@ -15,6 +14,9 @@ from teola.compiler.hints.words import foreign_word
 from teola.compiler.located import LocatedTree, Span, TreePath
 from teola.compiler.model_fields import KEY, Spot, choices, keys_of, locate, owner_of
 from teola.compiler.values import described
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -41,6 +43,10 @@ _BOUNDS = {
     "greater_than_equal": ("at least", "ge"),
     "less_than": ("less than", "lt"),
     "less_than_equal": ("at most", "le"),
+}
+_SWITCHES = {
+    **dict.fromkeys(("yes", "on", "y", "true"), "write true"),
+    **dict.fromkeys(("no", "off", "n", "false"), "write false"),
 }
 _UNION_MISSES = frozenset({*_EXPECTED, "literal_error"})
 
@@ -89,10 +95,11 @@ class _Problem:
     @property
     def key(self) -> str:
         location = [part for part in self.error["loc"] if part != KEY]
-        named = [part for part in self.spot.path if isinstance(part, str)]
         if self.kind in ("missing", "extra_forbidden"):
             return str(location[-1])
-        return str(named[-1]) if named else ""
+        path = self.spot.path
+        start = max((i for i, part in enumerate(path) if isinstance(part, str)), default=0)
+        return ".".join(str(part) for part in path[start:])
 
     def diagnostic(self) -> Diagnostic:
         """Say it in our words."""
@@ -143,16 +150,12 @@ class _Problem:
 
     def _wrong_type(self, expected: Sequence[str]) -> Diagnostic:
         value = self.spot.value
-        hint = None
         if value is None:
             message = f"'{self.key}' is empty: expected {' or '.join(expected)}"
         else:
             got = described(cast("Json", value))
             message = f"'{self.key}' must be {' or '.join(expected)}, got {got}"
-        if "a text" in expected and isinstance(value, (int, float)):
-            hint = f'for a text write quotes: "{value}"'
-        elif isinstance(value, str) and value.split(":")[0].isidentifier() and ":" in value:
-            hint = "a blank is missing after the colon"
+        hint = _type_hint(expected[0], value)
         return Diagnostic("wrong-type", message, self._span(), (), hint)
 
     def _no_choice(self) -> Diagnostic:
@@ -238,6 +241,8 @@ def _without_union_misses(problems: Sequence[_Problem]) -> list[_Problem]:
         again = any(other.spot.path == path and other.kind in _UNION_MISSES for other in kept)
         if problem.kind in _UNION_MISSES and (inside or again):
             continue
+        if problem.kind == "too_short" and inside:
+            continue
         kept.append(problem)
     return kept
 
@@ -254,6 +259,25 @@ def _without(data: object, path: TreePath) -> object:
         changed[first] = _without(data[first], tuple(rest))
         return changed
     return data
+
+
+def _type_hint(expected: str, value: object) -> str | None:
+    """Return how a value of a wrong type was probably meant."""
+    if expected == "a text" and isinstance(value, (bool, int, float)):
+        return f'for a text write quotes: "{value}"'
+    if not isinstance(value, str):
+        return None
+    if expected == "true or false":
+        return _SWITCHES.get(value.casefold())
+    if (
+        expected in ("an int", "a number")
+        and value.strip().lstrip("-").replace(".", "").isdecimal()
+    ):
+        return f"write {value} without quotes"
+    if expected == "a list":
+        return f"write [{value}]"
+    key, colon, _ = value.partition(":")
+    return "a blank is missing after the colon" if colon and key.isidentifier() else None
 
 
 def _noun(model: type[BaseModel] | None) -> str:

@@ -10,6 +10,7 @@ shows it as it is, and ``chunk`` with ``by: markdown`` finds its headings whatev
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,6 @@ _LINES = frozenset(
         "tbody",
         "tfoot",
         "thead",
-        "tr",
     ]
 )
 _PARAGRAPHS = frozenset(
@@ -87,7 +87,7 @@ def html_text(html: str) -> tuple[str, str | None]:
     The main text is that of ``<main>``, else of the only ``<article>``, else of the body without
     navigation, and without the footers and asides that belong to no article.
     """
-    from selectolax.lexbor import LexborHTMLParser  # noqa: PLC0415 - only HTML needs it
+    from selectolax.lexbor import LexborHTMLParser
 
     page = LexborHTMLParser(html)
     root = _main_content(page.body)
@@ -105,7 +105,7 @@ def markdown_text(markdown: str) -> tuple[str, str | None]:
 
     The title of a YAML front matter counts; the rest of the front matter is left out.
     """
-    from markdown_it import MarkdownIt  # noqa: PLC0415 - only Markdown needs it
+    from markdown_it import MarkdownIt
 
     title = None
     front_matter = _FRONT_MATTER.match(markdown)
@@ -154,24 +154,23 @@ def _enter(node: LexborNode, writer: _Writer) -> bool:
         return False
     if tag.startswith("-") or tag in _UNREAD or _is_furniture(node, tag):
         return False
-    if tag == "img":
-        writer.write(node.attributes.get("alt") or "")
-    elif tag == "sup" and _EXPONENT.fullmatch(node.text()):
-        writer.write_exponent_mark()
-    elif tag == "br":
-        writer.break_line()
-    elif tag in ("td", "th"):
-        writer.begin_cell()
-    elif tag == "tr":
-        writer.begin_row()
-    elif tag == "li":
-        writer.begin_item()
-    elif tag in _PARAGRAPHS:
+    if tag in _PARAGRAPHS:
         writer.end_paragraph(nested=tag in ("ul", "ol"))
         _open_paragraph(node, tag, writer)
     elif tag in _LINES:
         writer.end_line()
+    else:
+        _open_inline(node, tag, writer)
     return True
+
+
+def _open_inline(node: LexborNode, tag: str, writer: _Writer) -> None:
+    if tag == "img":
+        writer.write(node.attributes.get("alt") or "")
+    elif tag == "sup" and _EXPONENT.fullmatch(node.text()):
+        writer.write_exponent_mark()
+    elif tag in _OPENINGS:
+        _OPENINGS[tag](writer)
 
 
 def _open_paragraph(node: LexborNode, tag: str, writer: _Writer) -> None:
@@ -187,6 +186,7 @@ def _leave(node: LexborNode, writer: _Writer) -> None:
     tag = node.tag or ""
     if tag == "pre":
         writer.end_preformatted()
+        writer.end_paragraph()
     elif tag in ("ul", "ol") and writer.lists:
         writer.lists.pop()
         writer.end_paragraph(nested=True)
@@ -310,3 +310,12 @@ class _Writer:
         elif self._space and self._pieces:
             self._pieces.append(" ")
         self._line_ends, self._space = 0, False
+
+
+_OPENINGS: Mapping[str, Callable[[_Writer], None]] = {
+    "br": _Writer.break_line,
+    "li": _Writer.begin_item,
+    "tr": _Writer.begin_row,
+    "td": _Writer.begin_cell,
+    "th": _Writer.begin_cell,
+}

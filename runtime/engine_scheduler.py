@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from teola.runtime.engines.protocol import Failure, Request
+from teola.runtime.errors import ModuleError
 from teola.runtime.hosts.errors import EngineDied
 from teola.runtime.policies import Budget, Policy, Slice
 from teola.runtime.task import Task
@@ -31,6 +32,7 @@ class BatchScheduler:
         self.engine: Runs | None = None
         self.worker: asyncio.Task[None] | None = None
         self.batches = 0
+        self.broken = ""
 
     def start(self, engine: Runs, max_items: int) -> None:
         """The engine is up (again)."""
@@ -45,8 +47,18 @@ class BatchScheduler:
     def _enqueue(self, task: Task) -> None:
         if task.attempt:
             task.start_clock(task.limits.timeout_s, "timeout")
+        if self.broken:
+            task.fail(ModuleError(task.place, self.broken))
+            return
         self.queue.append(task)
         self._wake()
+
+    def fail(self, reason: str) -> None:
+        """The engine will not come back: what waits, and whatever comes, fails."""
+        self.broken, self.engine = reason, None
+        queue, self.queue = self.queue, deque()
+        for task in queue:
+            task.fail(ModuleError(task.place, reason))
 
     def _wake(self) -> None:
         if self.worker is None and self.queue and self.engine is not None:

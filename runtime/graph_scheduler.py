@@ -17,13 +17,13 @@ from teola.runtime.instance.query import Query
 from teola.runtime.instance.region import KINDS
 from teola.runtime.instance.run import Run
 from teola.runtime.instance.scope import Scope, source_key
-from teola.runtime.keys import digest, of_json
+from teola.runtime.keys import digest, of_json, of_port
 from teola.runtime.pool import EnginePool
 from teola.runtime.pool_engine import PooledEngine
 from teola.runtime.values import Cell, Key, Source
 from teola.runtime.work.cpu import run_cpu
 from teola.runtime.work.items import discard_items, drop_collection, publish_items, run_items
-from teola.runtime.work.text import abort_text, run_text
+from teola.runtime.work.text import run_text
 
 
 class GraphScheduler:
@@ -86,9 +86,10 @@ class GraphScheduler:
         keys: dict[str, Key | None] = {}
         for prepared in self.blueprint.top:
             parts: list[bytes] = []
+            part: Key | None
             for name, operand in prepared.inputs:
                 if isinstance(operand, Const):
-                    part: Key | None = of_json(operand.value)
+                    part = prepared.constants[name].key
                 else:
                     part = self._port_key(operand, inputs, keys)
                     if part and operand.fields:
@@ -110,7 +111,7 @@ class GraphScheduler:
         if ref.node == INPUTS:
             return inputs[ref.port].key
         key = keys.get(ref.node)
-        return digest(key, ref.port.encode()) if key else None
+        return of_port(key, ref.port) if key else None
 
     def _skipped(self, keys: Mapping[str, Key | None]) -> frozenset[str]:
         """Nodes that only feed what is shared already."""
@@ -169,11 +170,14 @@ class GraphScheduler:
         for operand in (operand for _, operand in prepared.inputs if isinstance(operand, Ref)):
             before = scope.runs.get(operand.node)
             if isinstance(before, Run) and not before.over:
-                run.upstream.append(before)
+                run.upstream += (before,)
         return run
 
     def execute(self, run: Run, group: int, inputs: dict[str, Any]) -> None:
         """Do a group's work, here or on its engine."""
+        self.guarded(run, lambda: self._execute(run, group, inputs))
+
+    def _execute(self, run: Run, group: int, inputs: dict[str, Any]) -> None:
         run.started_s = run.started_s if run.started_s is not None else self.now()
         if run.prepared.form == "cpu":
             run_cpu(self, run, group, inputs)
@@ -205,7 +209,7 @@ class GraphScheduler:
                 cause = f"engine '{engine.name}' did not start: {error}"
                 run.fail(ModuleError(run.prepared.place, cause))
             else:
-                self.guarded(run, action)
+                self.ready(lambda: self.guarded(run, action))
 
         (engine.when_fetched if stage == "fetched" else engine.when_ready)(reached)
 
@@ -240,8 +244,6 @@ class GraphScheduler:
             del self.pool.shared[run.key]
         for task in run.tasks:
             task.cancel()
-        if isinstance(run, GenerateRun):
-            abort_text(run)
         if run.prepared.form == "engine":
             discard_items(self, run)
 
@@ -262,7 +264,11 @@ class GraphScheduler:
 
 
 def _sources(prepared: Prepared, scope: Scope) -> dict[str, Source]:
-    return {name: scope.source(operand) for name, operand in prepared.inputs}
+    constants = prepared.constants
+    return {
+        name: Source(constants[name]) if isinstance(operand, Const) else scope.source(operand)
+        for name, operand in prepared.inputs
+    }
 
 
 def _key(prepared: Prepared, sources: Mapping[str, Source]) -> Key | None:

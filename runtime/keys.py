@@ -12,12 +12,14 @@ SIZE = 16
 
 
 def digest(*parts: bytes) -> Key:
-    """One key from parts; every part is framed by its length."""
-    state = blake2b(digest_size=SIZE)
-    for part in parts:
-        state.update(len(part).to_bytes(8, "little"))
-        state.update(part)
-    return state.digest()
+    """One key from parts; their lengths are part of it, so that no two lists of parts are one."""
+    lengths = repr([len(part) for part in parts]).encode()
+    return blake2b(b"".join((lengths, *parts)), digest_size=SIZE).digest()
+
+
+def of_port(key: Key, port: str) -> Key:
+    """The key of one output port of what ``key`` stands for."""
+    return key + b":" + port.encode()
 
 
 def of_json(value: Any) -> Key:

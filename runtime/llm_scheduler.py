@@ -6,13 +6,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Protocol
+from typing import Any, Protocol
 
 from teola.runtime.engines.protocol import Capabilities, Failure, Generate, TokenEvent
 from teola.runtime.errors import ModuleError, Place, StreamInterrupted
 from teola.runtime.hosts.errors import EngineDied
+from teola.runtime.limits import Limits
 from teola.runtime.policies import Budget, Policy
-from teola.runtime.task import Limits, Task
+from teola.runtime.task import Task
 
 _ids = count(1)
 
@@ -29,9 +30,38 @@ class Generates(Protocol):
         ...
 
 
+def _no_results(_: list[Any]) -> None:
+    """A call gives tokens, not results."""
+
+
+class Call(Protocol):
+    """Who made a call, as its task sees it."""
+
+    def attempt(self) -> None:
+        """A new attempt begins: forget what an earlier one gave."""
+        ...
+
+    def started(self) -> None:
+        """The engine has the call."""
+        ...
+
+    def tokens(self, new: Sequence[int], finish_reason: str | None) -> None:
+        """New tokens; the last event has a reason."""
+        ...
+
+    def left(self) -> bool:
+        """Whether anything of it has reached the caller or a later step."""
+        ...
+
+    def failed(self, error: ModuleError) -> None:
+        """It failed for good."""
+        ...
+
+
 class LLMTask(Task):
-    """One LLM call. ``on_tokens(tokens, finish_reason)`` gets every event of the current attempt;
-    ``left()`` says whether anything of it has reached the caller or a later step."""
+    """One LLM call: ``prompt`` tokens in, at most ``max_tokens`` out."""
+
+    __slots__ = ("abort", "call", "id", "ignore_eos", "max_tokens", "prompt")
 
     def __init__(
         self,
@@ -40,24 +70,20 @@ class LLMTask(Task):
         ignore_eos: bool,
         place: Place,
         limits: Limits,
-        on_tokens: Callable[[Sequence[int], str | None], None],
-        on_fail: Callable[[ModuleError], None],
-        on_attempt: Callable[[], None],
-        left: Callable[[], bool],
-        on_start: Callable[[], None],
+        call: Call,
     ) -> None:
         super().__init__(
-            "generate", [None], {}, place, limits, lambda _: None, on_fail, None, on_start
+            "generate", (None,), {}, place, limits, _no_results, call.failed, None, call.started
         )
         self.prompt, self.max_tokens, self.ignore_eos = prompt, max_tokens, ignore_eos
         self.tokens = len(prompt) + max_tokens
-        self.on_tokens, self.on_attempt, self.left = on_tokens, on_attempt, left
+        self.call = call
         self.id = ""
         self.abort: Callable[[LLMTask], None] | None = None
 
     def event(self, event: TokenEvent) -> None:
         """Tokens of the running attempt, or its end."""
-        if self.limits.idle_timeout_s is not None or self.limits.timeout_s is not None:
+        if self.timer is not None or self.limits.idle_timeout_s is not None:
             self.start_clock(self.limits.idle_timeout_s, "idle_timeout")
         if event.failure is not None:
             self.running = 0
@@ -67,11 +93,11 @@ class LLMTask(Task):
             return
         if event.finish_reason is not None:
             self.end()
-        self.on_tokens(event.tokens, event.finish_reason)
+        self.call.tokens(event.tokens, event.finish_reason)
 
     def retry_or_fail(self, error: ModuleError) -> None:
         again = self.attempt < self.limits.max_retries and error.kind in self.limits.on
-        if again and self.left():
+        if again and self.call.left():
             self.fail(StreamInterrupted(self.place, error.cause, error.kind))
         else:
             super().retry_or_fail(error)
@@ -83,7 +109,7 @@ class LLMTask(Task):
 
     def reset(self) -> None:
         self.todo = deque([0])
-        self.on_attempt()
+        self.call.attempt()
 
     def cancel(self) -> None:
         super().cancel()
@@ -104,6 +130,7 @@ class LLMScheduler:
         self.capabilities = Capabilities()
         self.sending: set[asyncio.Task[None]] = set()
         self.planned = False
+        self.broken = ""
 
     def start(self, engine: Generates, capabilities: Capabilities) -> None:
         """The engine is up (again)."""
@@ -119,8 +146,18 @@ class LLMScheduler:
     def _enqueue(self, task: Task) -> None:
         if task.attempt:
             task.start_clock(task.limits.timeout_s, "timeout")
+        if self.broken:
+            task.fail(ModuleError(task.place, self.broken))
+            return
         self.queue.append(task)
         self._plan()
+
+    def fail(self, reason: str) -> None:
+        """The engine will not come back: what waits, and whatever comes, fails."""
+        self.broken, self.engine = reason, None
+        queue, self.queue = self.queue, deque()
+        for task in queue:
+            task.fail(ModuleError(task.place, reason))
 
     def _plan(self) -> None:
         """Admit once per turn of the loop, however many calls came."""

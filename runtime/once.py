@@ -3,58 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, Protocol
+
+
+class Group(Protocol):
+    """Who asks: sends what is new, and takes one result an item."""
+
+    def send(self, items: list[Any], computed: Callable[[list[Any]], None]) -> None:
+        """Compute new items."""
+        ...
+
+    def done(self, results: list[Any]) -> None:
+        """All results, in the order of the items."""
+        ...
 
 
 class Once:
-    """Remembers results by mark; ``gather`` asks for what is new and waits for the rest."""
+    """The results of one run by mark, and who waits for those under way."""
+
+    __slots__ = ("results", "waiting")
 
     def __init__(self) -> None:
         self.results: dict[Hashable, Any] = {}
-        self.waiting: dict[Hashable, list[Callable[[Any], None]]] = {}
+        self.waiting: dict[Hashable, list[tuple[_Gathering, int]]] = {}
 
     def gather(
-        self,
-        items: Sequence[Any],
-        marks: Sequence[Hashable | None],
-        send: Callable[[list[Any], Callable[[list[Any]], None]], None],
-        done: Callable[[list[Any]], None],
+        self, items: Sequence[Any], marks: Sequence[Hashable | None], group: Group
     ) -> None:
-        """Call ``done`` with one result an item; ``send(new items, callback)`` computes new ones."""
-        slots: list[Any] = [None] * len(items)
-        new: list[int] = []
-        left = 0
-
-        def fill(index: int, result: Any) -> None:
-            nonlocal left
-            slots[index] = result
-            left -= 1
-            if left == 0:
-                done(slots)
-
+        """Give ``group`` one result an item; items of equal marks are computed once (None: an item
+        equal to no other)."""
+        gathering = _Gathering(self, marks, group)
         for index, mark in enumerate(marks):
             if mark is not None and mark in self.results:
-                slots[index] = self.results[mark]
-                continue
-            left += 1
-            if mark is not None and mark in self.waiting:
-                self.waiting[mark].append(partial(fill, index))
-                continue
-            if mark is not None:
-                self.waiting[mark] = []
-            new.append(index)
-
-        def computed(results: list[Any]) -> None:
-            for index, result in zip(new, results, strict=True):
-                mark = marks[index]
+                gathering.slots[index] = self.results[mark]
+                gathering.left -= 1
+            elif mark is not None and mark in self.waiting:
+                self.waiting[mark].append((gathering, index))
+            else:
+                gathering.new.append(index)
                 if mark is not None:
-                    self.results[mark] = result
-                    for waiter in self.waiting.pop(mark, ()):
-                        waiter(result)
-                fill(index, result)
+                    self.waiting[mark] = []
+        if gathering.left == 0:
+            group.done(gathering.slots)
+        elif gathering.new:
+            group.send([items[index] for index in gathering.new], gathering.computed)
 
-        if left == 0:
-            done(slots)
-        elif new:
-            send([items[index] for index in new], computed)
+
+class _Gathering:
+    """The results of one group, as they come."""
+
+    __slots__ = ("group", "left", "marks", "new", "once", "slots")
+
+    def __init__(self, once: Once, marks: Sequence[Hashable | None], group: Group) -> None:
+        self.once, self.marks, self.group = once, marks, group
+        self.slots: list[Any] = [None] * len(marks)
+        self.new: list[int] = []
+        self.left = len(marks)
+
+    def computed(self, results: list[Any]) -> None:
+        """The results of the new items."""
+        for index, result in zip(self.new, results, strict=True):
+            mark = self.marks[index]
+            if mark is not None:
+                self.once.results[mark] = result
+                for gathering, place in self.once.waiting.pop(mark, ()):
+                    gathering.fill(place, result)
+            self.fill(index, result)
+
+    def fill(self, index: int, result: Any) -> None:
+        """One result."""
+        self.slots[index] = result
+        self.left -= 1
+        if self.left == 0:
+            self.group.done(self.slots)

@@ -23,6 +23,8 @@ Wrap = Callable[[EngineHandle, Mapping[str, Any]], EngineHandle]
 """Puts something between a pool and an engine, given the engine's config."""
 MAX_RESTARTS = 3
 RESTART_DELAY_S = 0.5
+STABLE_S = 60.0
+"""An engine that lived so long starts anew with MAX_RESTARTS restarts."""
 
 
 class PooledEngine:
@@ -49,10 +51,12 @@ class PooledEngine:
         self.fetched = self.ready = False
         self.error: TeolaError | None = None
         self.restarts = 0
+        self.up_s = 0.0
         self.stop_fetching = threading.Event()
         self.waiting: dict[str, list[Action]] = {"fetched": [], "ready": []}
         self.on_restart: list[Callable[[], None]] = []
         self.jobs: set[asyncio.Task[None]] = set()
+        self._tokenizer: Tokenizer | None = None
         self._job(self._start())
 
     @property
@@ -86,7 +90,9 @@ class PooledEngine:
 
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of the engine's model; only once it is fetched."""
-        return load_tokenizer(self.config)
+        if self._tokenizer is None:
+            self._tokenizer = load_tokenizer(self.config)
+        return self._tokenizer
 
     def status(self, state: str, fraction: float | None = None, detail: str = "") -> None:
         """Tell how the start goes on."""
@@ -125,6 +131,7 @@ class PooledEngine:
 
     def _up(self, handle: EngineHandle) -> None:
         self.ready = True
+        self.up_s = asyncio.get_running_loop().time()
         if self.kind == "llm":
             self.calls.start(handle, self.capabilities)
         else:
@@ -135,6 +142,8 @@ class PooledEngine:
 
     def _failed(self, error: TeolaError) -> None:
         self.error = error
+        self.batches.fail(str(error))
+        self.calls.fail(str(error))
         self.status("failed", None, str(error))
         self._reached("fetched")
         self._reached("ready")
@@ -153,7 +162,8 @@ class PooledEngine:
 
     async def _restart(self, message: str) -> None:
         """Bring the engine back with backoff; give up after MAX_RESTARTS deaths."""
-        self.restarts += 1
+        loop = asyncio.get_running_loop()
+        self.restarts = 1 if loop.time() - self.up_s > STABLE_S else self.restarts + 1
         if self.handle is None or self.restarts > MAX_RESTARTS:
             self._failed(TeolaError(f"the engine died {self.restarts} times: {message}"))
             return

@@ -5,52 +5,42 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from teola.runtime.engines.protocol import Failure
 from teola.runtime.errors import ModuleError, Place, TaskTimeout
-
-RETRIED = ("engine", "died", "memory", "timeout")
-"""Error classes that are retried unless ``retry.on`` says otherwise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """A task's clocks in seconds, and its retries."""
-
-    timeout_s: float | None = None
-    idle_timeout_s: float | None = None
-    max_retries: int = 0
-    initial_s: float = 0.2
-    exponential: bool = True
-    on: tuple[str, ...] = RETRIED
-
-    @staticmethod
-    def of(config: Mapping[str, Any]) -> Limits:
-        """From a primitive's config."""
-        retry = config.get("retry") or {}
-        return Limits(
-            config.get("timeout_s"),
-            config.get("idle_timeout_s"),
-            int(retry.get("max", 0)),
-            float(retry.get("initial_s", 0.2)),
-            retry.get("backoff", "exponential") == "exponential",
-            tuple(retry.get("on") or RETRIED),
-        )
-
-    def delay_s(self, attempt: int) -> float:
-        """The wait before attempt ``attempt`` (from 1)."""
-        return self.initial_s * (2 ** (attempt - 1) if self.exponential else 1)
-
+from teola.runtime.limits import Limits
 
 class Task:
     """Items of one operation; ends once, in ``on_done(results)`` or ``on_fail(error)``.
 
     ``todo`` holds the indices still to be sent, ``tokens`` what it needs of an engine's KV.
+    ``generation`` counts attempts: results of an earlier one are ignored.
     """
 
-    tokens = 0
+    __slots__ = (
+        "attempt",
+        "common",
+        "failed",
+        "failure",
+        "finished",
+        "generation",
+        "items",
+        "limits",
+        "on_done",
+        "on_fail",
+        "on_progress",
+        "on_start",
+        "operation",
+        "over",
+        "place",
+        "requeue",
+        "results",
+        "running",
+        "timer",
+        "todo",
+        "tokens",
+    )
 
     def __init__(
         self,
@@ -70,10 +60,12 @@ class Task:
         self.on_progress, self.on_start = on_progress, on_start
         self.todo = deque(range(len(items)))
         self.results: list[Any] = [None] * len(items)
+        self.tokens = 0
+        self.generation = 0
         self.finished = 0
         self.running = 0
         self.failure: Failure | None = None
-        self.failed: list[int] = []
+        self.failed: tuple[int, ...] = ()
         self.attempt = 0
         self.over = False
         self.timer: asyncio.TimerHandle | None = None
@@ -109,9 +101,6 @@ class Task:
         self.generation += 1
         self.running = 0
 
-    generation = 0
-    """Attempts so far; results of an earlier one are ignored."""
-
     def started(self) -> None:
         """Items of it went to the engine."""
         if self.on_start is not None:
@@ -124,7 +113,7 @@ class Task:
             return
         if isinstance(results, Failure):
             self.failure = results
-            self.failed += indices
+            self.failed += tuple(indices)
         else:
             self._take(indices, results)
         self.running -= len(indices)
@@ -137,7 +126,7 @@ class Task:
         for index, result in zip(indices, results, strict=True):
             if isinstance(result, Failure):
                 self.failure = result
-                self.failed.append(index)
+                self.failed += (index,)
             else:
                 self.results[index] = result
                 self.finished += 1
@@ -159,7 +148,7 @@ class Task:
             self.fail(error)
             return
         self.attempt += 1
-        self.failure, self.failed = None, []
+        self.failure, self.failed = None, ()
         delay = self.limits.delay_s(self.attempt)
         self.timer = asyncio.get_running_loop().call_later(delay, self._again)
 

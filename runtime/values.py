@@ -43,9 +43,9 @@ class Cell:
         self.pinned = False
         self.readers = 0
         self.text = ""
-        self.on_done: list[Callable[[], None]] = []
-        self.on_growth: list[Callable[[], None]] = []
-        self.on_text: list[Callable[[str], None]] = []
+        self.on_done: tuple[Callable[[], None], ...] = ()
+        self.on_growth: tuple[Callable[[], None], ...] = ()
+        self.on_text: tuple[Callable[[str], None], ...] = ()
 
     def extend(self, items: list[Any]) -> None:
         """Add items to a list port."""
@@ -53,7 +53,7 @@ class Cell:
             raise RunError("internal: items for a port that is no list")
         if items:
             self.items.extend(items)
-            for listener in tuple(self.on_growth):
+            for listener in self.on_growth:
                 listener()
 
     def add_text(self, text: str) -> None:
@@ -61,7 +61,7 @@ class Cell:
         if not text:
             return
         self.text += text
-        for listener in tuple(self.on_text):
+        for listener in self.on_text:
             listener(text)
 
     def end(self, value: Any = None) -> None:
@@ -69,7 +69,7 @@ class Cell:
         self.value = self.items if self.items is not None else value
         self.done = True
         listeners = (*self.on_growth, *self.on_done)
-        self.on_growth, self.on_done, self.on_text = [], [], []
+        self.on_growth, self.on_done, self.on_text = (), (), ()
         for listener in listeners:
             listener()
 
@@ -80,8 +80,8 @@ class Cell:
             return
         if other.text:
             self.add_text(other.text)
-        other.on_text.append(self.add_text)
-        other.on_done.append(lambda: self._copy(other))
+        other.on_text += (self.add_text,)
+        other.on_done += (lambda: self._copy(other),)
 
     def _copy(self, other: Cell) -> None:
         if self.items is not None:

@@ -17,17 +17,7 @@ from teola.compiler.diagnostics import Diagnostics
 from teola.compiler.graph.module_graph import ModuleGraph
 from teola.compiler.overrides import apply_overrides
 from teola.compiler.source import LocatedTree, Source, load_yaml
-from teola.compiler.spec import WorkflowSpec
-
-
-def read_workflow(tree: LocatedTree, diagnostics: Diagnostics) -> WorkflowSpec | None:
-    from teola.compiler.engine_reader import read_engines
-    from teola.compiler.validation import Place, validate
-
-    data = dict(tree.data)
-    data["engines"], _ = read_engines(tree, diagnostics)
-    return validate(WorkflowSpec, data, Place(tree), diagnostics)
-
+from teola.compiler.spec import WorkflowSpec, spec_from_tree
 
 __all__ = ["check"]
 
@@ -44,7 +34,7 @@ def check(source: Source, *, sets: Sequence[str] = ()) -> tuple[ModuleGraph | No
     if tree is None:
         return None, diagnostics
     tree = apply_overrides(tree, sets, diagnostics)
-    spec = read_workflow(tree, diagnostics)
+    spec = spec_from_tree(tree, diagnostics)
     graph = _check_meaning(tree, spec, diagnostics)
     return (None if diagnostics.errors else graph), diagnostics
 
@@ -63,6 +53,8 @@ def _check_meaning(
         context.modules[str(name)] = Draft(str(name), given, index)
     modules = list(context.modules.values())
     read_inputs(context)
+    if not modules:
+        return None  # without modules every reference would be wrong
     check_defaults(context)
     for module in modules:
         find_definition(context, module)

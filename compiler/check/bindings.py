@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import cast
 
+from teola.compiler.check.constants import fitting
 from teola.compiler.check.context import Context, Draft, listed
 from teola.compiler.check.references import Resolved, in_scope, is_reference, resolve
 from teola.compiler.diagnostics import nearest
@@ -12,7 +14,7 @@ from teola.compiler.graph.pgraph import Const, Json
 from teola.compiler.modules.definition import ModuleDefinition, Value
 from teola.compiler.source import TreePath
 from teola.compiler.types import Type, conversion, described
-from teola.compiler.values import coerced, mismatch
+from teola.compiler.values import coerced
 
 UNFIT_FOR_PROMPTS = ("collection", "embedding")
 
@@ -21,6 +23,7 @@ def bind_values(context: Context, module: Draft) -> None:
     """Bind every value and further input of ``module``, defaults included."""
     definition = module.definition
     if definition is None:
+        _check_references(context, module)
         return
     for name, given in module.mapping("inputs").items():
         _bind_reference(context, module, definition, str(name), given)
@@ -32,6 +35,13 @@ def bind_values(context: Context, module: Draft) -> None:
             constant = Const(coerced(value.default[0], value.types[0]))
             module.bindings[name] = Binding(constant, value.types[0], value.types[0])
     _check_missing(context, module, definition)
+
+
+def _check_references(context: Context, module: Draft) -> None:
+    """What a module of unknown kind refers to can be checked all the same."""
+    for name, given in module.mapping("inputs").items():
+        if isinstance(given, (str, dict)) and is_reference(given):
+            resolve(context, (*module.path, "inputs", name), given, str(name))
 
 
 def _given(module: Draft, name: str) -> bool:
@@ -49,7 +59,7 @@ def _bind_reference(
     if not is_reference(given) or not isinstance(given, (str, dict)):
         _constant_under_inputs(context, definition, path, name, given)
         return
-    found = resolve(context, path, given, name)
+    found = resolve(context, path, given, name if value is not None else "")
     if found is None:
         return
     target = found.type if value is None else _target(context, path, name, value, found)
@@ -146,13 +156,9 @@ def _bind_constant(context: Context, module: Draft, name: str, value: Value, giv
             "default: …}}",
         )
         return
-    wrong: str | None = None
-    for target in value.types:
-        wrong = mismatch(given, target)
-        if wrong is None:
-            module.bindings[name] = Binding(Const(coerced(given, target)), target, target)
-            return
-    context.error("type-mismatch", f"{name!r}: {wrong}", path)
+    target = fitting(context, path, given, value.types, repr(name))
+    if target is not None:
+        module.bindings[name] = Binding(Const(coerced(given, target)), target, target)
 
 
 def _check_missing(context: Context, module: Draft, definition: ModuleDefinition) -> None:
@@ -185,7 +191,7 @@ def _check_missing(context: Context, module: Draft, definition: ModuleDefinition
 
 
 def _described(given: object) -> str:
-    return repr(given) if isinstance(given, str) else described(given)  # type: ignore[arg-type]  # YAML gives plain data
+    return repr(given) if isinstance(given, str) else described(cast(Json, given))
 
 
 def _shown(given: object) -> str:

@@ -39,6 +39,8 @@ class Draft:
     engines: dict[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
+    sound: bool = True
+    """Whether its settings agree with each other."""
 
     @property
     def path(self) -> TreePath:

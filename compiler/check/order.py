@@ -96,6 +96,9 @@ def _report_cycle(context: Context, before: Mapping[str, Mapping[str, TreePath]]
     at = circle.index(first)
     circle = circle[at:] + circle[:at]
     last = circle[-1]
+    if first == last:
+        context.error("cycle", f"module {first!r} waits for itself", before[first][first])
+        return
     context.error(
         "cycle",
         "modules wait for each other: " + " -> ".join([*circle, first]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from teola.compiler.check.constants import fitting
 from teola.compiler.check.context import Context, DeclaredInput
 from teola.compiler.check.files import check_document
 from teola.compiler.check.references import is_reference, resolve
@@ -12,7 +13,7 @@ from teola.compiler.graph.module_graph import WorkflowOutput
 from teola.compiler.graph.pgraph import INPUTS, InputPort, Json, Ref
 from teola.compiler.source import TreePath
 from teola.compiler.types import Type, TypeSyntaxError, parse_type
-from teola.compiler.values import coerced, mismatch
+from teola.compiler.values import coerced
 
 
 def read_inputs(context: Context) -> None:
@@ -32,12 +33,10 @@ def _input(context: Context, name: str, declared: Any) -> DeclaredInput:
         return DeclaredInput(name, of, None, text)
     default = declared["default"]
     path = (*path, "default")
-    if of is not None and (wrong := mismatch(default, of)) is not None:
-        context.error("type-mismatch", f"the default of {name!r}: {wrong}", path)
-    elif of is not None:
+    if of is not None and of.text in ("document", "list<document>"):
+        _check_documents(context, path, default)
+    if of is not None and fitting(context, path, default, [of], f"the default of {name!r}"):
         default = coerced(default, of)
-        if of.text in ("document", "list<document>"):
-            _check_documents(context, path, declared["default"])
     return DeclaredInput(name, of, (default,), text)
 
 

@@ -32,7 +32,7 @@ def check_prompts(context: Context, module: Draft) -> None:
         found = _check_prompt(context, module, definition, prompt, files.get(name))
         whole = whole and found is not None
         used |= found or set()
-    if whole:
+    if whole and module.sound and definition.open_inputs:
         _check_unused(context, module, definition, used)
         _check_truncate(context, module, used)
 
@@ -124,7 +124,8 @@ def _check_template(
     for name, line in parsed.variables.items():
         if name not in seen:
             _undefined(context, module, seen, name, _span(context, path, file, line, name))
-    return parsed.variables
+    meant = {nearest(name, seen) for name in parsed.variables if name not in seen}
+    return {*parsed.variables, *(name for name in meant if name is not None)}
 
 
 def _undefined(context: Context, module: Draft, seen: list[str], name: str, span: Span) -> None:
@@ -148,7 +149,7 @@ def _check_unused(
 ) -> None:
     documented = {name for prompt in module.prompts.values() for name in prompt.variables}
     for name in module.mapping("inputs"):
-        if name in definition.parameters:
+        if name in definition.parameters or name not in module.bindings:
             continue
         path = (*module.path, "inputs", name)
         if name in documented:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
+from teola.compiler.check.constants import fitting
 from teola.compiler.check.context import Context, Draft, listed
 from teola.compiler.diagnostics import nearest
 from teola.compiler.graph.pgraph import INPUTS, Json, Ref
 from teola.compiler.source import TreePath
-from teola.compiler.types import FIELDS, Type, field_type
-from teola.compiler.values import coerced, mismatch
+from teola.compiler.types import FIELDS, Type, described, field_type
+from teola.compiler.values import coerced
 
 REFERENCE = re.compile(r"[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)*")
 
@@ -56,7 +58,13 @@ def resolve(context: Context, path: TreePath, value: object, key: str = "") -> R
     if isinstance(value, Mapping):
         return _long_form(context, path, value, key)
     if not isinstance(value, str) or not REFERENCE.fullmatch(value):
-        context.error("bad-reference", f"{value!r} is not a reference", path, help="write a.b")
+        shown = repr(value) if isinstance(value, str) else described(cast(Json, value))
+        context.error(
+            "bad-reference",
+            f"{shown} is not a reference",
+            path,
+            help="a reference is module.port, or inputs.name",
+        )
         return None
     root, *rest = value.split(".")
     if not rest:
@@ -83,13 +91,9 @@ def _long_form(
     found = resolve(context, (*path, "from"), value.get("from"), key)
     if found is None or "default" not in value:
         return found
-    default: Json = value["default"]  # type: ignore[assignment]  # YAML gives plain data
-    if (wrong := mismatch(default, found.type)) is not None:
-        context.error(
-            "type-mismatch",
-            f"the default does not fit {found.text!r}: {wrong}",
-            (*path, "default"),
-        )
+    default = cast(Json, value["default"])
+    what = f"the default of {found.text!r}"
+    if fitting(context, (*path, "default"), default, [found.type], what) is None:
         return None
     return replace(found, ref=replace(found.ref, default=(coerced(default, found.type),)))
 

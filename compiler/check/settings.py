@@ -7,7 +7,20 @@ from teola.compiler.check.references import in_scope
 from teola.compiler.diagnostics import nearest
 from teola.compiler.modules import MODULES, find_module
 from teola.compiler.modules.definition import ModuleDefinition
+from teola.compiler.modules.llm import PROMPT_KEYS
 from teola.compiler.validation import Place, validate
+
+_FOREIGN = {
+    **dict.fromkeys(("split", "splitter", "chunker", "chunking"), "chunk"),
+    **dict.fromkeys(("embed", "embedding", "ingest", "store"), "index"),
+    **dict.fromkeys(("retrieve", "retriever", "retrieval", "query", "vector_search"), "search"),
+    **dict.fromkeys(("ranker", "reranker", "rank"), "rerank"),
+    **dict.fromkeys(("multi_query", "query_expansion", "expand"), "expand_query"),
+    **dict.fromkeys(("condense", "condense_question", "rewrite"), "rewrite_query"),
+    **dict.fromkeys(("llm", "prompt", "chat", "completion", "llm_call", "lm"), "generate"),
+    **dict.fromkeys(("answer", "qa", "summarize", "summarise", "response"), "synthesize"),
+}
+"""What other systems call our modules."""
 
 
 def find_definition(context: Context, module: Draft) -> None:
@@ -22,7 +35,7 @@ def find_definition(context: Context, module: Draft) -> None:
         context.error("broken-plugin", f"the module {name!r} cannot be loaded: {error}", path)
         return
     if module.definition is None:
-        near = nearest(name, MODULES)
+        near = _FOREIGN.get(name.lower().replace("-", "_")) or nearest(name, MODULES)
         context.error(
             "unknown-uses",
             f"there is no module {name!r} to use",
@@ -56,6 +69,7 @@ def read_settings(context: Context, module: Draft) -> None:
 
 def _report_problems(context: Context, module: Draft, definition: ModuleDefinition) -> None:
     for problem in definition.problems(module.settings):
+        module.sound = False
         path = (*module.path, "with", *problem.path)
         if not problem.path and "with" not in module.entry:
             path = module.path
@@ -64,10 +78,12 @@ def _report_problems(context: Context, module: Draft, definition: ModuleDefiniti
 
 def _check_constant(context: Context, module: Draft, name: str, given: object) -> None:
     if in_scope(context, given):
+        module.sound = False
         context.error(
             "reference-under-with",
             f"{given!r} is a reference, but {name!r} is a setting: a constant",
             (*module.path, "with", name),
+            help="bind it under inputs: and write {{ its_name }}" if name in PROMPT_KEYS else None,
         )
 
 

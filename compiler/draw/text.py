@@ -26,7 +26,8 @@ def draw_text(view: View) -> str:
             open_frame = box.frame
         mark = {"input": "input ", "output": "output "}.get(box.kind, "")
         name = mark + " ".join(labels[box.id])
-        waits = ", ".join(_wait(line) for line in view.lines if line.target == box.id)
+        waiting = dict.fromkeys(_wait(line) for line in view.lines if line.target == box.id)
+        waits = ", ".join(waiting)
         step = "   " if box.kind == "input" else f"{steps[box.id]:3d}"
         rows.append(f"{step}   {name:<{width + 7}}  {waits}".rstrip())
     return "\n".join(rows) + "\n"

@@ -1,1 +1,1 @@
-"""What newcomers type first, understood: mistakes of files, characters, YAML and other languages."""
+"""What newcomers type first, understood: mistakes of files, characters, YAML, other languages."""

@@ -15,6 +15,15 @@ _NO_COLON = re.compile(
 _KEY = re.compile(r"\s*(?:- +)*[\w$-]+\s*:(?:\s|$)")
 
 
+def no_key(mistake: Mistake) -> Explained | None:
+    """``: value``: nothing before the colon."""
+    lead = indentation(mistake.text)
+    if not mistake.text.startswith(":", lead):
+        return None
+    message = "a key is missing before ':'"
+    return mistake.explained("key-not-text", message, mistake.line, lead, lead + 1)
+
+
 def colon(mistake: Mistake) -> Explained | None:
     """``uses:chunk`` and ``uses chunk``: a key without its colon and blank."""
     if "':'" not in mistake.problem and "mapping values" not in mistake.problem:

@@ -14,21 +14,27 @@ _UNREADABLE = re.compile(
 )
 """What libyaml cannot read, and line breaks that only some programs see."""
 
-_SPACES = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
-_INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_SPACES = (
+    "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006"
+    "\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+)
+_INVISIBLE = (
+    "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\u202a\u202b\u202c"
+    "\u202d\u202e\u2066\u2067\u2068\u2069"
+)
 _RIGHT = {
-    **dict.fromkeys(_SPACES, (" ", "a plain space")),
-    **dict.fromkeys(_INVISIBLE, ("", "nothing: delete it")),
-    **dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\uff02\u2033", ('"', '"')),
-    **dict.fromkeys("\u2018\u2019\u201a\u201b\uff07\u2032\u00b4", ("'", "'")),
-    "\uff1a": (":", "':' and a space"),
-    "\uff0c": (",", "','"),
-    "\u2010": ("-", "'-'"),
-    "\u2011": ("-", "'-'"),
-    "\u2013": ("-", "'-'"),
-    "\u2014": ("-", "'-'"),
-    "\u2212": ("-", "'-'"),
-    "\u2026": ("...", "'...'"),
+    **dict.fromkeys(_SPACES, (" ", "write a plain space")),
+    **dict.fromkeys(_INVISIBLE, ("", "delete it")),
+    **dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\uff02\u2033", ('"', 'write "')),
+    **dict.fromkeys("\u2018\u2019\u201a\u201b\uff07\u2032\u00b4", ("'", "write '")),
+    "\uff1a": (":", "write ':' and a space"),
+    "\uff0c": (",", "write ','"),
+    "\u2010": ("-", "write '-'"),
+    "\u2011": ("-", "write '-'"),
+    "\u2013": ("-", "write '-'"),
+    "\u2014": ("-", "write '-'"),
+    "\u2212": ("-", "write '-'"),
+    "\u2026": ("...", "write '...'"),
 }
 _QUOTES = frozenset("\u201c\u201d\u201e\u201f\u00ab\u00bb\uff02\u2018\u2019\u201a\u201b\uff07")
 _EDGES = frozenset(_SPACES + _INVISIBLE)
@@ -51,15 +57,10 @@ def name_of(char: str) -> str:
 
 def wrong(char: str, span: Span) -> Diagnostic:
     """Name a character that does not belong at ``span``, and the right one."""
-    if char == "\t":
-        right = "spaces"
-    else:
-        right = _RIGHT.get(char, ("", "nothing: delete it"))[1]
+    right = _RIGHT.get(char, ("", ""))[1] or "delete it"
     shown = f" '{char}'" if char in _QUOTES else ""
-    return Diagnostic(
-        "wrong-character", f"{name_of(char)}{shown} does not belong here", span,
-        help=f"the right one is {right}" if not right.startswith("nothing") else "delete it",
-    )  # fmt: skip
+    message = f"{name_of(char)}{shown} does not belong here"
+    return Diagnostic("wrong-character", message, span, help=right)
 
 
 def replace_unreadable(source: Source, diagnostics: Diagnostics) -> str:

@@ -14,7 +14,7 @@ _PLAIN_START = re.compile(r"[A-Za-z_(]")
 
 
 def in_jinja(expression: str) -> str:
-    """Return the expression with the operators that Jinja has for ``!``, ``&&``, ``||``, ``? :``."""
+    """Return the expression with Jinja's words for ``!``, ``&&``, ``||`` and ``? :``."""
     text = expression.strip()
     if match := _CHOICE.fullmatch(text):
         text = f"{match['yes']} if {match['test']} else {match['no']}"

@@ -6,11 +6,12 @@ import re
 
 from teola.compiler.hints.mistake import Explained, Mistake
 from teola.compiler.hints.references import BRACES, FALLBACK, INDEXED, long_form
-from teola.compiler.hints.rewriting import key_value
+from teola.compiler.hints.rewriting import as_block, key_value, safely_quoted
 from teola.compiler.hints.templates import CONDITIONS, PROMPTS, TEMPLATE_KEYS
 
 _LIST_TYPE = re.compile(r"\b(?P<outer>[Ll]ist)\[(?P<inner>[^\[\]]*(?:\[[^\[\]]*\])?)\]")
-_PAIR = re.compile(r"(?:^|[{,\[]\s*|\s)(?P<key>[\w-]+)\s*:\s+(?P<value>\S[^,}]*)")
+_PAIR = re.compile(r"(?:^|(?<=[{,\[\s]))(?P<key>[\w-]+)\s*:\s+(?=\S)")
+_NEXT_KEY = re.compile(r",\s+[\w-]+:\s")
 _DASH = re.compile(r"\[\s*(?P<dash>-)\s")
 _CLOSING = {"{": "}", "[": "]"}
 
@@ -68,17 +69,30 @@ def dashes(mistake: Mistake) -> Explained | None:
 def prompt(mistake: Mistake) -> Explained | None:
     """``{prompt: Question: {{ q }}}``: a prompt that needs quotes in a flow map."""
     match = _pair_at(mistake)
-    if match is None or match["key"] not in TEMPLATE_KEYS:
+    if match is None:
         return None
+    value = _value_after(mistake.text, match.end())
     condition = match["key"] in CONDITIONS
+    rest = mistake.text[match.end() + len(value) :]
     return mistake.explained(
         "jinja-expression" if condition else "quote-the-prompt",
         "inside of braces YAML does not read this as one text",
         mistake.line,
-        match.start("value"),
-        len(mistake.text.rstrip()),
-        help=f"write it on lines of its own, as a block:\n{match['key']}: |\n  …",
+        match.end(),
+        match.end() + len(value),
+        help=f"write it as a block, on lines of its own:\n{as_block(match['key'], [value])}",
+        repaired_line=mistake.text[: match.end()] + safely_quoted(value) + rest,
     )
+
+
+def _value_after(line: str, start: int) -> str:
+    """Return the text that begins at ``start``: to the next key, or to the brace that closes."""
+    value = line[start:].rstrip()
+    if found := _NEXT_KEY.search(value):
+        value = value[: found.start()]
+    while value.endswith("}") and value.count("}") > value.count("{"):
+        value = value[:-1].rstrip()
+    return value
 
 
 def unclosed(mistake: Mistake) -> Explained | None:
@@ -144,12 +158,11 @@ def _is_prompt(mistake: Mistake) -> bool:
 
 
 def _pair_at(mistake: Mistake) -> re.Match[str] | None:
-    """Return the last ``key: value`` in brackets that begins before reading stopped."""
-    found = None
+    """Return the first template's key in brackets that begins before reading stopped."""
     for match in _PAIR.finditer(mistake.text):
-        if match.start("key") < mistake.column and match["key"] in TEMPLATE_KEYS:
-            found = match
-    return found
+        if match["key"] in TEMPLATE_KEYS and match.end() <= mistake.column:
+            return match
+    return None
 
 
 def _first(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING
 
 from teola.compiler.modules import MODULES
 from teola.compiler.names import as_id
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 _MODULES = "modules are listed under 'modules:', a map from ids to modules"
 _ENGINES = "engines are declared under 'engines:', as llm: {kind: llm, model: …}"
@@ -39,10 +41,10 @@ _MODULE = {
         ("depends_on", "dependsOn", "depends", "after", "requires", "require", "dependencies"),
         _NEEDS,
     ),
-    **dict.fromkeys(("type", "kind", "module", "component", "class", "use", "action", "run"), _USES),
     **dict.fromkeys(
-        ("params", "parameters", "config", "settings", "options", "arguments"), _WITH
+        ("type", "kind", "module", "component", "class", "use", "action", "run"), _USES
     ),
+    **dict.fromkeys(("params", "parameters", "config", "settings", "options", "arguments"), _WITH),
     **dict.fromkeys(("input", "args", "from"), "values are bound under 'inputs:'"),
     **dict.fromkeys(("id", "name"), "the id of a module is its key under 'modules:'"),
     **dict.fromkeys(("output", "outputs"), "what a module gives follows from what it uses"),

@@ -36,7 +36,7 @@ _QUOTED_WHOLE = re.compile(r"([\"'])((?:(?!\1[\s:,]|\s\1).)+)\1")
 
 
 def escape(mistake: Mistake) -> Explained | None:
-    """``"C:\\docs"``: a backslash that begins nothing in double quotes."""
+    r"""``"C:\docs"``: a backslash that begins nothing in double quotes."""
     if "escape" not in mistake.problem and "hexdecimal" not in mistake.problem:
         return None
     fixed = mistake.text[: mistake.column] + _ESCAPE.sub(r"\\\\", mistake.text[mistake.column :])
@@ -89,16 +89,21 @@ def condition(mistake: Mistake) -> Explained | None:
 
 def prompt(mistake: Mistake) -> Explained | None:
     """``prompt: Question: {{ q }}``: the line written again as a block."""
+    number = mistake.line
     entry = _entry(mistake)
+    if entry is None:
+        number, entry = _line_above(mistake)
     if entry is None or entry.key not in PROMPTS:
         return None
-    lines, until = _continued(mistake, entry)
+    lines, until = _continued(mistake, number, entry)
+    if len(lines) == 1 and (match := _QUOTED_WHOLE.fullmatch(lines[0])):
+        lines = [match[2]]
     return mistake.explained(
         "quote-the-prompt",
         _why(entry.value, mistake),
-        mistake.line,
+        number,
         entry.column,
-        len(mistake.text.rstrip()),
+        len(mistake.lines[number].rstrip()),
         help=f"write it as a block:\n{as_block(entry.key, lines)}",
         repaired_line=f"{entry.lead}{entry.key}: {safely_quoted(chr(10).join(lines))}",
         until=until,
@@ -131,7 +136,7 @@ def text(mistake: Mistake) -> Explained | None:
         return None
     if match := BRACES.match(entry.value):
         return _after_braces(mistake, entry, match)
-    lines, until = _continued(mistake, entry)
+    lines, until = _continued(mistake, mistake.line, entry)
     whole = " ".join(line.strip() for line in lines)
     if match := _QUOTED_WHOLE.fullmatch(whole):
         whole = match[2]
@@ -167,10 +172,20 @@ def _entry(mistake: Mistake) -> KeyValue | None:
     return entry if entry is not None and mistake.column >= entry.column else None
 
 
-def _continued(mistake: Mistake, entry: KeyValue) -> tuple[list[str], int]:
-    """Return the lines of the value: the rest of this one and all that are deeper below."""
+def _line_above(mistake: Mistake) -> tuple[int, KeyValue | None]:
+    """Return the line that this one goes on: the nearest one that is less indented."""
+    depth = indentation(mistake.text)
+    for number in range(mistake.line - 1, -1, -1):
+        line = mistake.lines[number]
+        if line.strip() and indentation(line) < depth:
+            return number, key_value(line)
+    return mistake.line, None
+
+
+def _continued(mistake: Mistake, start: int, entry: KeyValue) -> tuple[list[str], int]:
+    """Return the lines of the value: the rest of the first and all that are deeper below."""
     lines = [_BLOCK_MARK.sub("", entry.value, count=1)]
-    number = mistake.line + 1
+    number = start + 1
     while number < len(mistake.lines):
         line = mistake.lines[number]
         if line.strip() and indentation(line) <= len(entry.lead):

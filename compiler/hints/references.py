@@ -1,4 +1,4 @@
-"""References written as in other languages: ``{{ a.b }}``, ``${{ a.b }}``, ``a.b[0]``, ``a.b ?? []``."""
+"""References spelled as elsewhere: ``{{ a.b }}``, ``${{ a.b }}``, ``a.b[0]``, ``a.b ?? []``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ FALLBACK = re.compile(
     r"(?P<reference>[A-Za-z_]\w*(?:\.\w+)+)\s*(?P<operator>\?\?|\|\||\?:|or\b|\|\s*default\s*\(|\|\s*d\s*\()"
     r"\s*(?P<default>\[[^\]]*\]|\{[^}]*\}|[^,{}()]*?[^,{}()\s])\)?"
 )
+MAX_LENGTH = 500
+"""Longer texts are no references."""
+
 _PLAIN = re.compile(r"[\w.-]+")
 
 
@@ -29,18 +32,23 @@ def is_reference_place(path: TreePath) -> bool:
     )
 
 
-def check(span: Span, text: str) -> tuple[Diagnostic, object] | None:
+def is_plain(text: str) -> bool:
+    """Say whether a text has only letters, digits, dashes and dots."""
+    return _PLAIN.fullmatch(text) is not None
+
+
+def check(span: Span, key: str, text: str) -> tuple[Diagnostic, object] | None:
     """Return what is wrong with a reference's spelling and what was meant, or None."""
-    if _PLAIN.fullmatch(text):
+    if len(text) > MAX_LENGTH:
         return None
     stripped = text.strip()
     if match := BRACES.fullmatch(stripped):
         reference = match["reference"] or match["dollar"]
-        return in_braces(span, reference), reference
+        return in_braces(span, reference, key), reference
     if match := INDEXED.fullmatch(stripped):
-        return indexed(span, match["reference"]), match["reference"]
+        return indexed(span, key, match["reference"]), match["reference"]
     if match := FALLBACK.fullmatch(stripped):
-        return fallback(span, match), {
+        return fallback(span, key, match), {
             "from": match["reference"],
             "default": _constant(match["default"]),
         }
@@ -57,23 +65,23 @@ def in_braces(span: Span, reference: str, key: str | None = None) -> Diagnostic:
     )
 
 
-def indexed(span: Span, reference: str) -> Diagnostic:
+def indexed(span: Span, key: str, reference: str) -> Diagnostic:
     """Say that a reference has no indices."""
     return Diagnostic(
         "no-index",
         "a reference has no indices",
         span,
-        help=f"take the whole list: {reference}",
+        help=f"take the whole list: {key}: {reference}",
     )
 
 
-def fallback(span: Span, match: re.Match[str]) -> Diagnostic:
+def fallback(span: Span, key: str, match: re.Match[str]) -> Diagnostic:
     """Say that a reference has no operators, and how a default is written."""
     return Diagnostic(
         "no-operators",
         f"a reference has no operators such as '{match['operator'].rstrip('( ')}'",
         span,
-        help=f"write a default: {long_form(match)}",
+        help=f"write a default: {key}: {long_form(match)}",
     )
 
 

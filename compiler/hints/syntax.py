@@ -23,6 +23,7 @@ EXPLANATIONS: tuple[Explanation, ...] = (
     key_lines.prompt,
     flow_lines.prompt,
     key_lines.dash,
+    block_lines.no_key,
     block_lines.colon,
     key_lines.text,
     flow_lines.unclosed,
@@ -32,10 +33,14 @@ EXPLANATIONS: tuple[Explanation, ...] = (
 """Tried in this order; the first that recognises the mistake explains it."""
 
 
+MAX_LINE = 2000
+"""Characters of a line that is looked at more closely."""
+
+
 def explain(source: Source, text: str, error: YAMLError) -> Explained:
     """Explain why ``text``, which is ``source`` after repairs, is not YAML."""
     mistake = _mistake(source, text, error)
-    for explanation in EXPLANATIONS:
+    for explanation in EXPLANATIONS if len(mistake.text) <= MAX_LINE else ():
         explained = explanation(mistake)
         if explained is not None:
             return explained

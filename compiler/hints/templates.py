@@ -17,16 +17,22 @@ PROMPTS = frozenset({"prompt", "system", "template", "content"})
 
 TEMPLATE_KEYS = CONDITIONS | PROMPTS
 
+_MODULE_KEY = 2
+"""Position of a module's key in a path: ``("modules", "answer", "with", …)``."""
+
 _COMMENT = re.compile(r"[ \t]+#")
 
 
 def is_template(path: TreePath) -> bool:
     """Say whether the value at ``path`` is a template or an expression of a module."""
-    if len(path) < 3 or path[0] != "modules":
+    named = bool(path) and path[-1] in TEMPLATE_KEYS
+    if not named and "prompts" not in path:
+        return False
+    if len(path) <= _MODULE_KEY or path[0] != "modules":
         return False
     if path[-1] in ("if", "until"):
         return "with" not in path and "inputs" not in path
-    return path[3:] != () and path[2] == "with" and (path[-1] in TEMPLATE_KEYS or "prompts" in path)
+    return path[_MODULE_KEY] == "with" and len(path) > _MODULE_KEY + 1
 
 
 def check(

@@ -14,39 +14,36 @@ _TEXT_TAG = "tag:yaml.org,2002:str"
 _NEGATED = re.compile(r"![A-Za-z_]\w*(?:\.\w+)*")
 
 
-def tag(span: Span, name: str, text: str, path: TreePath) -> Diagnostic:
-    """Say that YAML tags are not read, and what ``!x`` was probably meant to be."""
+def tag(span: Span, name: str, text: str | None, path: TreePath) -> Diagnostic:
+    """Say that YAML tags are not read; ``text`` is None where the tagged value is a list or map."""
     shown = name.replace("tag:yaml.org,2002:", "!!")
-    line = span.source.line(span.line) or ""
     key = str(path[-1]) if path else ""
-    whole = line[span.column - 1 :].strip()
+    whole = _text_of(span)
     if is_template(path) and key in CONDITIONS and _NEGATED.fullmatch(name):
-        meant = f"not {name[1:]} {text}".strip()
+        meant = f"not {name[1:]} {text or ''}".strip()
         return Diagnostic("jinja-expression", "'!' is not 'not' here", span, help=f"{key}: {meant}")
     if is_template(path):
         return in_a_block(span, path, whole)
-    if name == _TEXT_TAG:
-        help = f"for a text write quotes: {quoted(text)}"
-    elif text:
-        help = f"for a text that starts with '!' write quotes: {quoted(whole)}"
+    if text is None:
+        right = "leave it out"
+    elif name == _TEXT_TAG:
+        right = f"for a text write quotes: {quoted(text)}"
     else:
-        help = f"for a text write quotes: {quoted(whole or shown)}"
-    return Diagnostic("no-tags", f"'{shown}' is a YAML tag; tags are not read", span, help=help)
+        right = f"for a text that starts with '!' write quotes: {quoted(whole)}"
+    return Diagnostic("no-tags", f"'{shown}' is a YAML tag; tags are not read", span, help=right)
 
 
-def alias(span: Span, name: str, inside: bool, path: TreePath) -> Diagnostic:
+def alias(span: Span, name: str, path: TreePath, *, inside: bool) -> Diagnostic:
     """Say that ``*name`` repeats nothing, or the value that it is a part of."""
-    line = span.source.line(span.line) or ""
-    whole = line[span.column - 1 :].strip()
     if inside:
         return Diagnostic("alias-cycle", f"'*{name}' repeats the value that it is part of", span)
     if is_template(path):
-        return in_a_block(span, path, whole)
+        return in_a_block(span, path, f"*{name}")
     return Diagnostic(
         "unknown-alias",
         f"'*{name}' repeats a value named '&{name}', and there is none before it",
         span,
-        help=f"for a text that starts with '*' write quotes: {quoted(whole)}",
+        help=f"for a text that starts with '*' write quotes: {quoted(f'*{name}')}",
     )
 
 
@@ -61,8 +58,8 @@ def braces(span: Span, text: str, path: TreePath) -> tuple[Diagnostic, object]:
     problem = references.in_braces(span, match["reference"], key)
     if references.is_reference_place(path):
         return problem, match["reference"]
-    help = f"a value from elsewhere is bound under 'inputs:', as {key}: {match['reference']}"
-    return Diagnostic(problem.code, problem.message, span, help=help), text
+    right = f"a value from elsewhere is bound under 'inputs:', as {key}: {match['reference']}"
+    return Diagnostic(problem.code, problem.message, span, help=right), text
 
 
 def in_a_block(span: Span, path: TreePath, text: str) -> Diagnostic:
@@ -74,3 +71,10 @@ def in_a_block(span: Span, path: TreePath, text: str) -> Diagnostic:
         span,
         help=f"write it as a block:\n{as_block(key, [text])}",
     )
+
+
+def _text_of(span: Span) -> str:
+    """Return what stands at a span, to the end of its first line at most."""
+    line = span.source.line(span.line) or ""
+    end = span.end_column - 1 if span.end_line == span.line else len(line)
+    return line[span.column - 1 : end].strip()

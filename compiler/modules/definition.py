@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 class Settings(BaseModel):
     """Settings of a module: constants under ``with`` that are no values."""
+
+    noun: ClassVar[str] = "with"
+    """What the map is called in messages."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,8 @@ from teola.compiler.modules.definition import Entry, Problem, Prompt, Settings
 
 class Sampling(Settings):
     """How tokens are chosen."""
+
+    noun: ClassVar[str] = "sampling"
 
     temperature: Annotated[
         float, Field(ge=0, le=2, description="0: always the likeliest token")
@@ -55,6 +57,8 @@ class LLMSettings(Settings):
 class Message(Settings):
     """One message of a chat prompt."""
 
+    noun: ClassVar[str] = "a message"
+
     role: Literal["system", "user", "assistant"]
     content: Annotated[str, Field(description="Jinja template")]
 
@@ -79,7 +83,7 @@ def prompt_of(
     settings: PromptSettings, default: str | None, variables: Mapping[str, str]
 ) -> Prompt:
     """The prompt that ``settings`` give, or the built-in one."""
-    if settings.messages is not None:
+    if settings.messages:
         return Prompt(
             tuple(map(_entry, range(len(settings.messages)), settings.messages)), variables
         )
@@ -110,6 +114,8 @@ def one_prompt(settings: PromptSettings, *, required: bool = False) -> Iterable[
 class LinesShape(Settings):
     """A list of lines."""
 
+    noun: ClassVar[str] = "lines"
+
     count: Annotated[int | None, Field(ge=1, description="Lines wanted")] = None
     on_short: Annotated[
         Literal["keep", "error"], Field(description="What fewer lines than wanted are")
@@ -118,6 +124,8 @@ class LinesShape(Settings):
 
 class LinesOutput(Settings):
     """``output: {lines: {count: 3}}``."""
+
+    noun: ClassVar[str] = "output"
 
     lines: LinesShape
 

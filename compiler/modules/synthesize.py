@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -45,11 +45,15 @@ VARIABLES: Mapping[str, Mapping[str, str]] = {
 class PromptFile(Settings):
     """A prompt in a file."""
 
+    noun: ClassVar[str] = "a prompt"
+
     file: Annotated[str, Field(description="Path inside the workflow's folder")]
 
 
 class Prompts(Settings):
     """The prompts of ``synthesize``; each replaces the built-in one."""
+
+    noun: ClassVar[str] = "prompts"
 
     answer: Annotated[
         str | PromptFile | None, Field(description="Sees question, passages, index")

@@ -15,6 +15,7 @@ from jinja2.exceptions import SecurityError
 from teola.compiler.prompts.environment import ENVIRONMENT, PromptError, enter
 from teola.compiler.prompts.restrictions import check_restrictions
 from teola.compiler.prompts.scope import free_names
+from teola.compiler.prompts.syntax import explained
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def _parse(source: str) -> tuple[nodes.Node, ...]:
     try:
         tree = ENVIRONMENT.parse(source)
     except TemplateSyntaxError as error:
-        raise PromptError(f"{error.message}", error.lineno) from None
+        raise PromptError(explained(error.message or ""), error.lineno) from None
     except (RecursionError, ValueError, OverflowError) as error:
         # ValueError: a number with too many digits
         raise PromptError(f"the template cannot be read: {error}", 1) from None
@@ -128,7 +129,7 @@ def _compile(parts: Sequence[nodes.Node]) -> jinja2.Template:
     try:
         return ENVIRONMENT.from_string(tree)
     except TemplateSyntaxError as error:
-        raise PromptError(f"{error.message}", error.lineno) from None
+        raise PromptError(explained(error.message or ""), error.lineno) from None
 
 
 def _render(compiled: jinja2.Template, values: Mapping[str, object]) -> str:

@@ -6,18 +6,28 @@ and ``viz`` load the compiler only, ``run`` and ``models`` the runtime without a
 
 from __future__ import annotations
 
+import sys
+
+INTERRUPTED = 130
+
 
 def main() -> None:
     """Run ``teola``; the process ends with the command's exit code."""
-    from teola.runtime.cli.application import teola
-    from teola.runtime.cli.ending import launch
+    try:
+        from teola.runtime.cli.application import teola
+        from teola.runtime.cli.ending import launch
 
-    launch(teola, "teola")
+        launch(teola, "teola")
+    except KeyboardInterrupt:  # outside of a command: while it was loading
+        sys.exit(INTERRUPTED)
 
 
 def main_run() -> None:
     """Run ``teola-run``, which is ``teola run``; the process ends with its exit code."""
-    from teola.runtime.cli.application import teola_run
-    from teola.runtime.cli.ending import launch
+    try:
+        from teola.runtime.cli.application import teola_run
+        from teola.runtime.cli.ending import launch
 
-    launch(teola_run, "teola-run")
+        launch(teola_run, "teola-run")
+    except KeyboardInterrupt:  # outside of a command: while it was loading
+        sys.exit(INTERRUPTED)

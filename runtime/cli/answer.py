@@ -62,20 +62,14 @@ class Answer:
         if self._ended:
             return
         self._ended = True
-        if self._items and isinstance(value, list):
+        if isinstance(value, list):
             for number, item in enumerate(value[self._items :], self._items + 1):
                 self._write(format_item(item, self.kind, number) + "\n")
             return
         text = format_value(value, self.kind)
-        if self._text and text.startswith(self._text):
-            text = text[len(self._text) :]
-        elif self._text and text.strip() == self._text.strip():
-            text = ""
-        elif self._text:
-            text = f"\n{text}"
-        self._write(printable(text) if self.grows else text)
-        if not (text or self._text).endswith("\n"):
-            self._write("\n")
+        end = "" if text.endswith("\n") else "\n"
+        rest = text.removeprefix(self._text) + end
+        self._write(printable(rest) if self.grows else rest)
 
     def break_off(self) -> bool:
         """End the line of an answer that will not be completed; True where there was one."""

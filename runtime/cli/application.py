@@ -11,7 +11,7 @@ from teola.runtime.cli import check, compile, models, run, viz  # noqa: A004  # 
 from teola.runtime.cli.options import examples
 
 EXAMPLES = examples(
-    'teola run naive_rag -i question="What is an inverted index?"',
+    'teola run naive_rag -i question="How is a transaction kept atomic?"',
     "teola check workflows/*.yaml",
     "teola compile rag.yaml -o rag.plan.json",
     "teola viz rag.yaml -o rag.svg",

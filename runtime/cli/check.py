@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 
 from teola.runtime.cli.ending import BAD_INPUT, CommandError, ending
 from teola.runtime.cli.options import Debug, Sets, examples
+from teola.runtime.cli.terminal import write_now
 
 if TYPE_CHECKING:
     from teola.compiler.diagnostics import Diagnostic
@@ -86,7 +86,7 @@ def _write_json(checked: Sequence[tuple[str, list[Diagnostic]]]) -> None:
     from teola.compiler.diagnostics import to_json
 
     found = [entry for _, problems in checked for entry in to_json(problems)]
-    sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    write_now(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
 
 
 def _write_text(checked: Sequence[tuple[str, list[Diagnostic]]]) -> None:
@@ -94,13 +94,13 @@ def _write_text(checked: Sequence[tuple[str, list[Diagnostic]]]) -> None:
 
     for name, problems in checked:
         if problems:
-            sys.stdout.write(f"{render(problems)}\n\n")
+            write_now(f"{render(problems)}\n\n")
         if not _errors(problems):
-            sys.stdout.write(f"{name}: ok\n")
+            write_now(f"{name}: ok\n")
     errors = sum(_errors(problems) for _, problems in checked)
     if errors:
         bad = sum(1 for _, problems in checked if _errors(problems))
-        sys.stdout.write(f"{_count(errors, 'error')} in {_count(bad, 'file')}\n")
+        write_now(f"{_count(errors, 'error')} in {_count(bad, 'file')}\n")
 
 
 def _errors(problems: Sequence[Diagnostic]) -> int:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from teola.runtime.cli.ending import ending, say
+from teola.runtime.cli.ending import CommandError, ending, say
 from teola.runtime.cli.options import Debug, File, Optimization, Sets, examples
 from teola.runtime.cli.sources import read_plan, write_file
+from teola.runtime.cli.terminal import write_now
 
 if TYPE_CHECKING:
     from teola.compiler.plan import Plan
@@ -32,8 +32,14 @@ class Emit(StrEnum):
     dot = "dot"
 
 
-ENDINGS = {".pgraph": Emit.text, ".txt": Emit.text, ".dot": Emit.dot, ".gv": Emit.dot}
-"""File endings that say what to emit; any other is a plan."""
+ENDINGS = {
+    ".json": Emit.plan,
+    ".pgraph": Emit.text,
+    ".txt": Emit.text,
+    ".dot": Emit.dot,
+    ".gv": Emit.dot,
+}
+"""File ending -> what to emit."""
 
 
 def compile_file(
@@ -50,7 +56,7 @@ def compile_file(
         typer.Option(
             "--emit",
             metavar="plan|text|dot",
-            help="What to write. Default: what the ending of -o says (.pgraph, .dot), else plan.",
+            help="What to write. Default: by the ending of -o (.json, .pgraph, .dot), else a plan.",
         ),
     ] = None,
     level: Optimization = None,
@@ -68,17 +74,31 @@ def compile_file(
 ) -> None:
     """Compile a workflow to a plan: one portable file that `teola run` takes."""
     with ending(debug=debug):
+        emit = emit or _by_ending(output)
+        _keep_source(file, output)
         plan = read_plan(file, level=level, passes=passes, sets=sets)
-        text = _emitted(plan, emit or _by_ending(output), output)
+        text = _emitted(plan, emit, output)
         if output is None:
-            sys.stdout.write(text)
+            write_now(text)
         else:
             write_file(output, text)
             say(f"wrote {output}: {_summary(plan)}")
 
 
 def _by_ending(output: Path | None) -> Emit:
-    return Emit.plan if output is None else ENDINGS.get(output.suffix, Emit.plan)
+    if output is None:
+        return Emit.plan
+    if output.suffix not in ENDINGS:
+        raise CommandError(
+            f"-o {output}: give --emit, or one of the endings {', '.join(ENDINGS)} "
+            "(pictures are drawn by `teola viz`)"
+        )
+    return ENDINGS[output.suffix]
+
+
+def _keep_source(file: str, output: Path | None) -> None:
+    if output is not None and output.exists() and Path(file).exists() and output.samefile(file):
+        raise CommandError(f"-o {output}: would overwrite what is compiled")
 
 
 def _emitted(plan: Plan, emit: Emit, output: Path | None) -> str:

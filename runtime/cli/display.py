@@ -76,12 +76,10 @@ class RunDisplay:
 
     def _give_way(self) -> None:
         """Let the answer have the screen; once, before its first piece."""
-        if self.first_piece_s is not None:
-            return
-        self.first_piece_s = self.state.elapsed()
-        if self.shared:
-            self.progress.stop()
-            self.say("")
+        if self.first_piece_s is None:
+            self.first_piece_s = self.state.elapsed()
+            if self.shared:
+                self.progress.stop()
 
     def say(self, line: str, style: str = "") -> None:
         """Write lines to standard error."""

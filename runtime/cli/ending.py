@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
 from teola.compiler.errors import CompileError, PassError, TeolaError
+from teola.runtime.cli import INTERRUPTED
 from teola.runtime.errors import InputError, UnsupportedError
 
 DONE = 0
 FAILED = 1
 BAD_INPUT = 2
-INTERRUPTED = 130
 BROKEN_PIPE = 141
 TERMINATED = 143
 
@@ -27,19 +29,26 @@ class CommandError(TeolaError):
 
 def launch(application: typer.Typer, name: str) -> None:
     """Run a command line application and leave the process with its exit code."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a letter is no error
+    _open_streams()
     try:
         application(prog_name=name)
     finally:
         _flush_output()
 
 
+def _open_streams() -> None:
+    """Let closed streams (`>&-`) go nowhere, and a letter that a terminal lacks be replaced."""
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115  # open to the end
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  # open to the end
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
 def _flush_output() -> None:
-    """Flush standard output; where its reader has gone, let the rest go nowhere."""
+    """Flush standard output; what cannot be written (the reader has gone) goes nowhere."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
@@ -59,7 +68,6 @@ def ending(*, debug: bool) -> Iterator[None]:
     """
     try:
         yield
-        sys.stdout.flush()
     except typer.Exit:
         raise
     except BrokenPipeError:  # the reader has gone (`| head`): as quiet as other Unix programs

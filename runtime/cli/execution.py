@@ -104,4 +104,4 @@ def open_display(plan: Plan, wishes: Wishes) -> RunDisplay:
     grows = is_terminal(sys.stdout) and not wishes.as_json
     main = plan.graph.outputs[0]
     answer = Answer(main.name, main.type, write_now, grows=grows)
-    return RunDisplay(state, progress, answer, console, shared=grows and console.is_terminal)
+    return RunDisplay(state, progress, answer, console, shared=grows and is_terminal(sys.stderr))

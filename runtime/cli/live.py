@@ -53,10 +53,11 @@ class LiveProgress:
             self._live.start()
 
     def stop(self) -> None:
-        """Draw a last time and leave it there."""
+        """Draw a last time and leave it there, with an empty line below."""
         if self._live is not None:
             live, self._live = self._live, None
             live.stop()
+            self._console.print()
             modules = (row for row in self._state.modules.values() if row.settled)
             engines = (row for row in self._state.engines.values() if row.settled)
             self._seen = frozenset([*modules, *engines])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from teola.runtime.cli.ending import FAILED, ending, say
 from teola.runtime.cli.options import Debug, Quiet, examples
+from teola.runtime.cli.terminal import write_now
 
 if TYPE_CHECKING:
     from teola.runtime.models import ModelInfo
@@ -52,12 +52,12 @@ def list_models(
 
         found = cache.list_models()
         if as_json:
-            sys.stdout.write(json.dumps([_plain(info) for info in found], indent=2) + "\n")
+            write_now(json.dumps([_plain(info) for info in found], indent=2) + "\n")
             return
         width = max(len(info.name) for info in found)
         for info in found:
             facts = f"{info.kind:<8}  {info.state:<7}  {_size(info):>6}  {info.source}"
-            sys.stdout.write(f"{info.name:<{width}}  {facts}\n")
+            write_now(f"{info.name:<{width}}  {facts}\n")
         say(f"cache: {cache.cache_folder()}")
 
 
@@ -119,7 +119,7 @@ def verify(
         checked = [cache.verify(name) for name in names or here]
         for info in checked:
             what = ": ".join([info.state, "; ".join(info.problems)]).rstrip(": ")
-            sys.stdout.write(f"{info.name}: {what}\n")
+            write_now(f"{info.name}: {what}\n")
         if not checked:
             say("no model is here")
         if any(info.state != "ready" for info in checked):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -41,15 +40,8 @@ Quiet = Annotated[
 ]
 
 
-class Level(StrEnum):
-    """How much the compiler rewrites."""
-
-    O0 = "0"
-    O1 = "1"
-
-
 Optimization = Annotated[
-    Level | None,
+    str | None,
     typer.Option(
         "-O",
         metavar="0|1",

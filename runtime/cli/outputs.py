@@ -10,6 +10,7 @@ from typing import Any
 from teola.runtime.cli.terminal import printable
 
 SNIPPET_CHARACTERS = 160
+TITLE_CHARACTERS = 60
 INDENT = "    "
 
 
@@ -30,10 +31,11 @@ def format_item(value: Any, kind: str, number: int, width: int = 80) -> str:
 
 
 def _passage(value: Mapping[str, Any], number: int, width: int) -> str:
-    """``1. handbook.md  0.83`` and the beginning of its text below."""
-    score = value.get("score")
+    """``1. handbook.md “Handbook” (score 0.830)``, and the beginning of its text below."""
     facts = [value.get("document") or value.get("url") or value.get("id") or "?"]
-    if isinstance(score, (int, float)):
+    if title := (value.get("meta") or {}).get("title"):
+        facts.append(f"“{textwrap.shorten(str(title), TITLE_CHARACTERS, placeholder=' …')}”")
+    if isinstance(score := value.get("score"), (int, float)):
         facts.append(f"(score {score:.3f})")
     text = " ".join(printable(str(value.get("text", ""))).split())
     snippet = textwrap.shorten(text, SNIPPET_CHARACTERS, placeholder=" …") or text[:160]

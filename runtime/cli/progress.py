@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from teola.runtime.cli.live import LiveProgress
 from teola.runtime.cli.plain import PlainProgress
 from teola.runtime.cli.state import RunState
+from teola.runtime.cli.terminal import is_terminal
 from teola.runtime.events import Event
 
 if TYPE_CHECKING:
@@ -48,6 +49,6 @@ def open_progress(
     """The progress that fits the terminal; ``noun`` is what plain lines call an engine."""
     if quiet:
         return Silence()
-    if console.is_terminal:
+    if is_terminal(console.file) and not console.is_dumb_terminal:
         return LiveProgress(state, console)
     return PlainProgress(state, console, noun)

@@ -26,7 +26,7 @@ def report(
             _write_output(display, port.name, port.type, result)
     for module in result.truncated:
         display.say(
-            f"warning: the text of module {module!r} was cut off at its token limit; "
+            f"warning: a text of module {module!r} was cut off at its token limit; "
             "raise sampling.max_tokens for more",
             style="yellow",
         )

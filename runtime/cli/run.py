@@ -12,7 +12,7 @@ from teola.runtime.cli.sources import read_plan
 from teola.runtime.cli.values import read_inputs
 
 EXAMPLES = examples(
-    'teola run naive_rag -i question="What is an inverted index?"',
+    'teola run naive_rag -i question="How is a transaction kept atomic?"',
     "teola run rag.yaml -i question=@question.txt -i documents=docs/ > answer.txt",
     "teola run rag.yaml -i documents=a.md -i documents='notes/*.html' -i question=Why?",
     "teola run rag.plan.json -i question=Why? --json | jq .outputs.answer",

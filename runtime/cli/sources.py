@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teola.runtime.cli.ending import CommandError
-from teola.runtime.cli.options import Level
 
 if TYPE_CHECKING:
     from teola.compiler.plan import Plan
 
 
 def read_plan(
-    name: str, *, level: Level | None = None, passes: str | None = None, sets: Sequence[str] = ()
+    name: str, *, level: str | None = None, passes: str | None = None, sets: Sequence[str] = ()
 ) -> Plan:
     """Compile or load what ``name`` means.
 
@@ -29,7 +28,7 @@ def read_plan(
         raise CommandError(f"{name}: a plan is compiled already: give -O and -p when compiling it")
     return compile_workflow(
         name,
-        level=DEFAULT_LEVEL if level is None else f"O{level.value}",
+        level=DEFAULT_LEVEL if level is None else f"O{level}",
         passes=None if passes is None else parse_pipeline(passes),
         sets=sets,
     )

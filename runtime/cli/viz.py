@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ import typer
 from teola.runtime.cli.ending import CommandError, ending, say
 from teola.runtime.cli.options import Debug, File, Optimization, Sets, examples
 from teola.runtime.cli.sources import read_plan, write_file
+from teola.runtime.cli.terminal import write_now
 
 EXAMPLES = examples(
     "teola viz rag.yaml",
@@ -59,7 +59,7 @@ def viz(
 
         drawn = draw(read_plan(file, level=level, sets=sets).graph, form, view.value)
         if output is None:
-            sys.stdout.write(drawn)
+            write_now(drawn)
         else:
             write_file(output, drawn)
             say(f"wrote {output}")

@@ -1,4 +1,4 @@
-"""Messages as bytes: a frame is a count, the lengths, a pickle, and the arrays beside it.
+"""Messages as bytes: a frame is a count, the lengths, a pickle, and large arrays beside it.
 
 Pickle is safe here and only here: frames pass between our own parent and child, over a socket that
 the child inherits and nobody else can open.
@@ -13,19 +13,28 @@ from typing import Any
 
 COUNT = struct.Struct(">I")
 LENGTH = struct.Struct(">Q")
+LARGE_BYTES = 1 << 16
+"""Smaller arrays are quicker copied into the pickle than sent and read one by one."""
 
 Part = bytes | bytearray | memoryview
 
 
 def pack(message: object) -> list[Part]:
-    """The parts of a frame, to be sent one after the other; arrays are not copied.
+    """The parts of a frame, to be sent one after the other; large arrays are not copied.
 
     Raises:
         pickle.PicklingError, TypeError, AttributeError: the message is no plain data.
     """
-    buffers: list[pickle.PickleBuffer] = []
-    body = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
-    parts: list[Part] = [body, *(buffer.raw() for buffer in buffers)]
+    large: list[memoryview] = []
+
+    def keep_inside(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes >= LARGE_BYTES:
+            large.append(raw)
+        return raw.nbytes < LARGE_BYTES
+
+    body = pickle.dumps(message, protocol=5, buffer_callback=keep_inside)
+    parts: list[Part] = [body, *large]
     lengths = b"".join(LENGTH.pack(memoryview(part).nbytes) for part in parts)
     return [COUNT.pack(len(parts)) + lengths, *parts]
 

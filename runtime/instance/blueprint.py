@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from teola.compiler.graph.operations import OPERATIONS, Operation, input_kind
-from teola.compiler.graph.pgraph import INPUTS, Node, Operand, PGraph, Primitive, Ref, Region
+from teola.compiler.graph.pgraph import INPUTS, Const, Node, Operand, PGraph, Primitive, Ref, Region
 from teola.compiler.graph.verify import dependencies
 from teola.runtime.errors import Place, RunError
 from teola.runtime.keys import digest, of_json
 from teola.runtime.operations import CPU, ENGINE, SCANS
-from teola.runtime.values import Key
+from teola.runtime.limits import Limits
+from teola.runtime.values import Cell, Key, constant
 
 Form = Literal["cpu", "scan", "engine", "llm", "region"]
 
@@ -23,7 +24,7 @@ class Prepared:
 
     ``lists`` names the inputs that groups slice; ``cells`` the output ports (name, is a list);
     ``after`` the ids it is ordered behind; ``static`` digests all that does not depend on inputs
-    (None: never shared between queries); ``body`` a region's nodes in order.
+    (None: never shared between queries); ``constants`` the inputs that are, ``limits`` its clocks; ``body`` a region's nodes in order.
     """
 
     id: str
@@ -37,6 +38,8 @@ class Prepared:
     after: tuple[str, ...]
     static: Key | None
     place: Place
+    constants: Mapping[str, Cell]
+    limits: Limits
     body: tuple[Prepared, ...] = ()
     keeps: bool = False
 
@@ -62,6 +65,14 @@ def prepare(graph: PGraph, identities: Mapping[str, str]) -> Blueprint:
         RunError: the graph has an operation that this runtime does not run.
     """
     return _Preparation(graph, identities).run()
+
+
+def _constants(inputs: Mapping[str, Operand]) -> dict[str, Cell]:
+    return {
+        name: constant(operand.value, of_json(operand.value))
+        for name, operand in inputs.items()
+        if isinstance(operand, Const)
+    }
 
 
 class _Preparation:
@@ -140,6 +151,8 @@ class _Preparation:
             tuple(self.order.get(node.id, ())),
             self.static(node, head, operation),
             self.place(node),
+            _constants(inputs),
+            Limits.of(node.config),
             keeps=node.operation == "ingest" and "collection" not in node.inputs,
         )
 
@@ -208,6 +221,8 @@ class _Preparation:
             tuple(self.order.get(node.id, ())),
             digest(*parts, results) if parts else None,
             self.place(node),
+            _constants(dict(node.inputs)),
+            Limits(),
             body,
         )
 

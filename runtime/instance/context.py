@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class TaskContext:
     """``collection`` and ``pending`` are the names an ingest writes under; ``epoch`` is the life
-    of the task's engine; ``tokenizer`` and ``text_limit`` look up another engine by name."""
+    of the task's engine, ``embedder`` the identity of what makes a collection's vectors; ``tokenizer`` and ``text_limit`` look up another engine by name."""
 
     config: Mapping[str, Any]
     engine_name: str = ""
     collection: str = ""
     pending: str = ""
     epoch: int = 0
+    embedder: str | None = None
     tokenizer: Callable[[str], Tokenizer] = lambda name: _missing(name)
     text_limit: Callable[[str], int] = lambda name: _missing(name)
 

@@ -25,13 +25,22 @@ class Detokenizer(Protocol):
 class GenerateRun(Run):
     """An LLM call. ``delivered`` counts the characters that have left it."""
 
-    prompt_tokens = 0
-    completion_tokens = 0
-    finish_reason = ""
-    delivered = 0
-    stop: Callable[[], None] | None = None
+    __slots__ = (
+        "completion_tokens",
+        "delivered",
+        "detokenizer",
+        "finish_reason",
+        "prompt_tokens",
+        "shape",
+        "stop",
+    )
+
+    detokenizer: Detokenizer
 
     def begin(self) -> None:
+        self.prompt_tokens = self.completion_tokens = self.delivered = 0
+        self.finish_reason = ""
+        self.stop: Callable[[], None] | None = None
         self.shape: TextShape | LinesShape = TextShape()
         self.works()
         self.executor.execute(

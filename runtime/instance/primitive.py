@@ -15,6 +15,8 @@ class PrimitiveRun(Run):
     """A primitive. Without stream inputs it has one group; with them, group g takes the items
     ``[g·k, (g+1)·k)`` of every list input (compiler.md, "Streams"). Results leave in index order."""
 
+    __slots__ = ("finished", "fixed", "flushed", "last_group", "lists", "next_group", "values")
+
     def begin(self) -> None:
         self.next_group = 0
         self.flushed = 0
@@ -25,7 +27,7 @@ class PrimitiveRun(Run):
             self.last_group, self.next_group = 1, 1
             self._execute(0, {name: source.get() for name, source in self.sources.items()})
             return
-        self.fixed = {
+        self.fixed: dict[str, Any] = {
             name: source.get()
             for name, source in self.sources.items()
             if name not in self.prepared.lists
@@ -35,11 +37,14 @@ class PrimitiveRun(Run):
         }
         for source in self.lists.values():
             if not source.cell.done:
-                source.cell.on_growth.append(self._pump_soon)
+                source.cell.on_growth += (self._pump_soon,)
         self._pump()
 
     def _pump_soon(self) -> None:
-        self.executor.ready(self._pump)
+        self.executor.ready(self._pump_guarded)
+
+    def _pump_guarded(self) -> None:
+        self.executor.guarded(self, self._pump)
 
     def _pump(self) -> None:
         """Send every group whose items are all there."""
@@ -103,6 +108,8 @@ class PrimitiveRun(Run):
 class ScanRun(Run):
     """A scan: each item is taken when it comes, in order; what is decided leaves at once."""
 
+    __slots__ = ("open", "scan", "taken")
+
     def waits_for(self, name: str, source: Source) -> bool:
         return name not in self.prepared.lists
 
@@ -116,11 +123,14 @@ class ScanRun(Run):
         self.open = list(lists)
         for name in lists:
             if not self.sources[name].cell.done:
-                self.sources[name].cell.on_growth.append(self._pump_soon)
+                self.sources[name].cell.on_growth += (self._pump_soon,)
         self._pump()
 
     def _pump_soon(self) -> None:
-        self.executor.ready(self._pump)
+        self.executor.ready(self._pump_guarded)
+
+    def _pump_guarded(self) -> None:
+        self.executor.guarded(self, self._pump)
 
     def _pump(self) -> None:
         if self.state != "running":

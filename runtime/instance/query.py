@@ -106,7 +106,11 @@ class Query:
         def ready() -> None:
             if self.over:
                 return
-            self.outputs[out.name] = source.get()
+            try:
+                self.outputs[out.name] = source.get()
+            except RunError as error:
+                self.fail(RunError(f"{self.blueprint.graph.name}: output '{out.name}': {error}"))
+                return
             self._tell(OutputReady(out.name, self.outputs[out.name]))
 
         if self.listener and not out.ref.fields:
@@ -114,7 +118,7 @@ class Query:
         if cell.done:
             ready()
         else:
-            cell.on_done.append(ready)
+            cell.on_done += (ready,)
 
     def _listen_growth(self, name: str, cell: Cell) -> None:
         told = 0
@@ -128,11 +132,11 @@ class Query:
         if cell.items is not None:
             grown()
             if not cell.done:
-                cell.on_growth.append(grown)
+                cell.on_growth += (grown,)
         elif not cell.done:
             if cell.text:
                 self._tell(TextDelta(name, cell.text))
-            cell.on_text.append(lambda text: self._tell(TextDelta(name, text)))
+            cell.on_text += (lambda text: self._tell(TextDelta(name, text)),)
         elif isinstance(cell.value, str):
             self._tell(TextDelta(name, cell.value))
 
@@ -175,7 +179,9 @@ class Query:
         self.pending -= 1
         if self.pending == 0 and not self.over:
             outputs = {out.name: self.outputs[out.name] for out in self.blueprint.graph.outputs}
-            self._end(self._result(outputs), None)
+            result = self._result(outputs)
+            self.scope.runs.clear()
+            self._end(result, None)
 
     def fail(self, error: RunError) -> None:
         """End with an error."""
@@ -195,7 +201,7 @@ class Query:
         usage = Usage()
         truncated: dict[str, None] = {}
         for run in self.runs:
-            if isinstance(run, GenerateRun):
+            if isinstance(run, GenerateRun) and run.state == "done":
                 usage.requests += 1
                 usage.prompt_tokens += run.prompt_tokens
                 usage.completion_tokens += run.completion_tokens

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from teola.compiler.graph.pgraph import Ref, Region
@@ -35,12 +35,16 @@ class RegionRun(Run):
             raise TypeError(node.id)
         return node
 
+    def soon(self, action: Callable[[], None]) -> Callable[[], None]:
+        """Something that does ``action`` after what is being done now."""
+        return lambda: self.executor.ready(lambda: self.executor.guarded(self, action))
+
     def item_key(self, *marks: int) -> Key | None:
         """The key of an item of the region's list."""
         key = self.sources["items"].cell.key if self.sources else None
         return digest(key, b"item", repr(marks).encode()) if key else None
 
-    def iterate(self, name: str, bound: Mapping[str, Cell], after: Any) -> Scope:
+    def iterate(self, name: str, bound: Mapping[str, Cell], after: Callable[[], None]) -> Scope:
         """Instantiate the body once; ``after()`` is called when all of it has ended."""
         self.works()
         scope = Scope(self.scope, self.prepared.id, (*self.scope.path, name), bound)
@@ -50,7 +54,7 @@ class RegionRun(Run):
             nonlocal left
             left -= 1
             if left == 0 and self.state == "running":
-                self.executor.ready(after)
+                self.soon(after)()
 
         for prepared in self.prepared.body:
             run = self.executor.obtain(prepared, scope, tuple(self.users))
@@ -60,7 +64,7 @@ class RegionRun(Run):
             self.bodies.append(run)
             if not run.over:
                 left += 1
-                run.on_end.append(ended)
+                run.on_end += (ended,)
         for ref in self.region.results.values():
             scope.cell(ref).readers += 1
         ended()
@@ -90,7 +94,7 @@ class EachRun(RegionRun):
         self.complete_items: set[int] = set()
         cell = self.sources["items"].cell
         if not cell.done:
-            cell.on_growth.append(lambda: self.executor.ready(self._pump))
+            cell.on_growth += (self.soon(self._pump),)
         self._pump()
 
     def _items(self) -> Sequence[Any]:
@@ -150,7 +154,7 @@ class FoldRun(RegionRun):
         self.state_key: Key | None = initial.cell.key
         cell = self.sources["items"].cell
         if not cell.done:
-            cell.on_growth.append(lambda: self.executor.ready(self._step))
+            cell.on_growth += (self.soon(self._step),)
         self._step()
 
     def _step(self) -> None:
@@ -182,7 +186,7 @@ class FoldRun(RegionRun):
             name, ref = self.only()
             cell, target = self.current.cell(ref), self.cells[name]
             target.add_text(cell.text)
-            cell.on_text.append(target.add_text)
+            cell.on_text += (target.add_text,)
 
     def _ended(self) -> None:
         cell = self.current.cell(self.only()[1])
@@ -236,7 +240,7 @@ class ReduceRun(RegionRun):
         if isinstance(scope, Scope):
             cell, target = scope.cell(ref), self.cells[name]
             target.add_text(cell.text)
-            cell.on_text.append(target.add_text)
+            cell.on_text += (target.add_text,)
 
     def _ended(self) -> None:
         self.left -= 1

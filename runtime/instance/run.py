@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from teola.runtime.errors import ModuleError, RunError
+from teola.runtime.errors import ModuleError
 from teola.runtime.instance.blueprint import Prepared
 from teola.runtime.instance.scope import Scope
-from teola.runtime.keys import digest
+from teola.runtime.keys import of_port
 from teola.runtime.values import Cell, Key, Source
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ class Executor(Protocol):
 
     def ready(self, action: Callable[[], None]) -> None:
         """Do something soon, outside of the caller's own work."""
+        ...
+
+    def guarded(self, run: Run, action: Callable[[], None]) -> None:
+        """Do something for a run; what it raises becomes the run's error."""
         ...
 
     def execute(self, run: Run, group: int, inputs: dict[str, Any]) -> None:
@@ -56,6 +60,35 @@ class Run:
     """One instance of a node. ``users`` are the queries it works for: more than one where equal
     content is shared; it is cancelled when the last one leaves."""
 
+    __slots__ = (
+        "arrival",
+        "cells",
+        "collection",
+        "created_s",
+        "ended_s",
+        "epoch",
+        "executor",
+        "home",
+        "item_count",
+        "key",
+        "missing",
+        "named",
+        "on_end",
+        "once",
+        "pending",
+        "prepared",
+        "queued_s",
+        "retained",
+        "scope",
+        "sources",
+        "started_s",
+        "state",
+        "tasks",
+        "upstream",
+        "users",
+        "working",
+    )
+
     def __init__(
         self,
         prepared: Prepared,
@@ -73,8 +106,8 @@ class Run:
         self.users: dict[Query, None] = {}
         self.retained = False
         self.working = False
-        self.upstream: list[Run] = []
-        self.on_end: list[Callable[[], None]] = []
+        self.upstream: tuple[Run, ...] = ()
+        self.on_end: tuple[Callable[[], None], ...] = ()
         self.arrival = 0
         self.missing = 1
         self.created_s = executor.now()
@@ -83,14 +116,14 @@ class Run:
         self.ended_s: float | None = None
         self.item_count = 0
         self.home: PooledEngine | None = None
-        self.tasks: list[Task] = []
+        self.tasks: tuple[Task, ...] = ()
         self.once: Once | None = None
         self.collection = ""
         self.named = False
         self.pending: str | None = None
         self.epoch: int | None = None
         self.cells = {
-            name: Cell(digest(key, name.encode()) if key else None, is_list)
+            name: Cell(of_port(key, name) if key else None, is_list)
             for name, is_list in prepared.cells
         }
 
@@ -112,12 +145,12 @@ class Run:
             source.cell.readers += 1
             if not source.cell.done and self.waits_for(name, source):
                 self.missing += 1
-                source.cell.on_done.append(self.arrived)
+                source.cell.on_done += (self.arrived,)
         for node_id in self.prepared.after:
             before = self.scope.run(node_id)
             if before is not None and not before.over:
                 self.missing += 1
-                before.on_end.append(self.arrived)
+                before.on_end += (self.arrived,)
         self.arrived()
 
     def waits_for(self, name: str, source: Source) -> bool:
@@ -134,10 +167,7 @@ class Run:
 
     def _begin(self) -> None:
         if self.state == "running":
-            try:
-                self.begin()
-            except RunError as error:
-                self.fail(self.wrap(error))
+            self.executor.guarded(self, self.begin)
 
     def begin(self) -> None:
         """All that is waited for is there."""
@@ -196,9 +226,10 @@ class Run:
     def _after(self) -> None:
         for source in self.sources.values():
             source.cell.release()
-        self.sources, self.upstream = {}, []
+        self.sources, self.upstream = {}, ()
         self.executor.over(self)
-        listeners, self.on_end = self.on_end, []
+        self.tasks, self.once = (), None
+        listeners, self.on_end = self.on_end, ()
         for listener in listeners:
             listener()
         for user in tuple(self.users):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from teola.compiler.graph.pgraph import Const, Operand, Ref
+from teola.compiler.graph.pgraph import Ref
 from teola.runtime.errors import RunError
 from teola.runtime.keys import digest, of_json
-from teola.runtime.values import Cell, Key, Source, constant
+from teola.runtime.values import Cell, Key, Source
 
 if TYPE_CHECKING:
     from teola.runtime.instance.run import Run
@@ -55,11 +55,9 @@ class Scope:
             scope = scope.parent
         raise RunError(f"internal: %{ref.node}:{ref.port} is not in reach")
 
-    def source(self, operand: Operand) -> Source:
-        """An operand, looked up."""
-        if isinstance(operand, Const):
-            return Source(constant(operand.value, of_json(operand.value)))
-        return Source(self.cell(operand), operand.fields, operand.stream, operand.default)
+    def source(self, ref: Ref) -> Source:
+        """A reference, looked up."""
+        return Source(self.cell(ref), ref.fields, ref.stream, ref.default)
 
 
 def source_key(source: Source) -> Key | None:

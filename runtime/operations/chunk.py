@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 from teola.runtime.errors import RunError
@@ -124,21 +125,20 @@ def _by_tokens(
     cuts = _token_starts(text, tokenizer)
     last = len(cuts) - 1
     room = size - tokenizer.count("")
-    start = covered = 0
+    start = covered = written = 0
     while covered < last:
         end = min(start + room, last)
         if end < last:
             end = _between_words(text, cuts, end, overlap, max(start, covered))
         end = _shrink(text, cuts, start, end, size, tokenizer)
         if end <= covered and start >= covered:
-            raise ChunkError(
-                f"a size of {size} cannot hold {text[cuts[start] : cuts[start + 1]]!r}"
-            )
+            raise ChunkError(f"a size of {size} cannot hold {text[cuts[start]]!r}")
         if end > covered:
             covered = end
-            span = _trim(text, cuts[start], cuts[end])
-            if span[0] < span[1]:
-                yield span
+            first, after = _trim(text, cuts[start], cuts[end])
+            if after > max(first, written):
+                yield first, after
+                written = after
             start = max(start + 1, end - overlap)
         else:
             start += 1
@@ -149,6 +149,8 @@ def _token_starts(text: str, tokenizer: Tokenizer) -> list[int]:
 
     Characters between two tokens, which the tokenizer drops, belong to the one before.
     """
+    if not text:
+        return [0]
     starts = [0]
     for start, _ in tokenizer.offsets(text)[1:]:
         starts.append(max(start, starts[-1]))
@@ -160,7 +162,7 @@ def _between_words(text: str, cuts: Sequence[int], end: int, overlap: int, floor
     candidates = [
         cut
         for cut in range(end, max(floor, end - _WORD_PIECES), -1)
-        if _is_between_words(text, cuts[cut])
+        if cuts[cut] > cuts[floor] and _is_between_words(text, cuts[cut])
     ]
     for cut in candidates:
         if _is_between_words(text, cuts[max(0, cut - overlap)]):
@@ -181,10 +183,13 @@ def _is_of_word(character: str) -> bool:
 def _shrink(
     text: str, cuts: Sequence[int], start: int, end: int, size: int, tokenizer: Tokenizer
 ) -> int:
-    """Give the largest end, at most ``end``, whose text encoded afresh fits into ``size``."""
+    """Give the largest end, at most ``end``, whose text encoded afresh fits into ``size``.
+
+    It does not stand between the tokens of one character.
+    """
     while end > start:
         first, after = _trim(text, cuts[start], cuts[end])
-        if tokenizer.count(text[first:after]) <= size:
+        if cuts[end] > cuts[end - 1] and tokenizer.count(text[first:after]) <= size:
             break
         end -= 1
     return end
@@ -199,26 +204,34 @@ def _trim(text: str, start: int, end: int) -> tuple[int, int]:
 def _by_sentences(
     text: str, size: int, overlap: int, tokenizer: Tokenizer
 ) -> Iterator[tuple[int, int]]:
-    from semantic_text_splitter import TextSplitter  # noqa: PLC0415 - comes with the `local` extra
+    from semantic_text_splitter import TextSplitter
 
-    splitter = TextSplitter.from_callback(tokenizer.count, size, overlap)
-    yield from _fitting(splitter.chunk_indices(text), size, tokenizer)
+    count = _remembered(tokenizer)
+    pieces = TextSplitter.from_callback(count, size, overlap).chunk_indices(text)
+    yield from _fitting(pieces, size, tokenizer)
 
 
 def _by_markdown(
     text: str, size: int, overlap: int, tokenizer: Tokenizer
 ) -> Iterator[tuple[int, int]]:
-    from semantic_text_splitter import MarkdownSplitter  # noqa: PLC0415 - comes with the `local` extra
+    from semantic_text_splitter import MarkdownSplitter
 
-    splitter = MarkdownSplitter.from_callback(tokenizer.count, size, overlap)
-    yield from _fitting(splitter.chunk_indices(text), size, tokenizer)
+    count = _remembered(tokenizer)
+    pieces = MarkdownSplitter.from_callback(count, size, overlap).chunk_indices(text)
+    yield from _fitting(pieces, size, tokenizer)
+
+
+def _remembered(tokenizer: Tokenizer) -> Callable[[str], int]:
+    """Count each text once: a splitter asks for the same pieces again and again."""
+    return lru_cache(maxsize=4096)(tokenizer.count)
 
 
 def _fitting(
     pieces: Sequence[tuple[int, str]], size: int, tokenizer: Tokenizer
 ) -> Iterator[tuple[int, int]]:
     """Cut by tokens what the splitter left too long: counts of its units do not always add up."""
-    for start, piece in pieces:
+    for start, untrimmed in pieces:
+        piece = untrimmed.rstrip()
         if tokenizer.count(piece) <= size:
             yield start, start + len(piece)
         else:

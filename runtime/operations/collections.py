@@ -43,7 +43,7 @@ class Ingest(EngineOperation):
         return "publish", {
             "collection": context.collection,
             "pending": context.pending,
-            "fingerprint": context.config.get("embedder"),
+            "fingerprint": context.embedder,
         }
 
     def ending(self, reply: Any, context: TaskContext) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class Ingest(EngineOperation):
                 context.engine_name,
                 context.collection,
                 context.epoch,
-                context.config.get("embedder"),
+                context.embedder,
             )
         }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -16,7 +17,7 @@ from teola.runtime.operations import ENGINE
 from teola.runtime.operations.base import EngineOperation
 from teola.runtime.operations.collections import CollectionHandle
 from teola.runtime.pool_engine import PooledEngine
-from teola.runtime.task import Limits, Task
+from teola.runtime.task import Task
 from teola.runtime.work.scheduler import Scheduler
 
 _names = count(1)
@@ -30,35 +31,60 @@ def _operation(run: Run) -> EngineOperation:
 def run_items(scheduler: Scheduler, run: Run, group: int, inputs: dict[str, Any]) -> None:
     """Queue a group's items on the run's engine; equal items of the run only once."""
     engine = _engine(run)
-    _check_state(run, engine, inputs)
-    operation, context = _operation(run), _context(run, engine, inputs)
+    _check_state(run, engine, inputs, _embedder(scheduler, run))
+    operation, context = _operation(run), _context(scheduler, run, engine, inputs)
     items = operation.items(inputs, context)
     run.item_count += len(items)
-    common = operation.common(inputs, run.prepared.node.config, context)
     if run.once is None:
         run.once = Once()
+    work = _ItemsWork(scheduler, run, engine, group, inputs, operation, context)
+    run.once.gather(items, [operation.same(item) for item in items], work)
 
-    def send(new: list[Any], computed: Any) -> None:
+
+class _ItemsWork:
+    """One group on its way: what is new goes to the engine, what comes back to the run."""
+
+    __slots__ = ("computed", "context", "engine", "group", "inputs", "operation", "run", "scheduler")
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        run: Run,
+        engine: PooledEngine,
+        group: int,
+        inputs: dict[str, Any],
+        operation: EngineOperation,
+        context: TaskContext,
+    ) -> None:
+        self.scheduler, self.run, self.engine = scheduler, run, engine
+        self.group, self.inputs = group, inputs
+        self.operation, self.context = operation, context
+
+    def send(self, items: list[Any], computed: Callable[[list[Any]], None]) -> None:
+        """Queue the items that are new."""
+        node, place = self.run.prepared.node, self.run.prepared.place
+        self.computed = computed
         task = Task(
-            str(getattr(run.prepared.node, "operation", "")),
-            new,
-            common,
-            run.prepared.place,
-            Limits.of(run.prepared.node.config),
-            on_done=lambda results: scheduler.ready(
-                lambda: scheduler.guarded(run, lambda: computed(results))
-            ),
-            on_fail=run.fail,
-            on_progress=run.progressed,
+            node.operation if isinstance(node, Primitive) else "",
+            items,
+            self.operation.common(self.inputs, node.config, self.context),
+            place,
+            self.run.prepared.limits,
+            self.came_back,
+            self.run.fail,
+            self.run.progressed,
         )
-        run.tasks.append(task)
-        engine.batches.submit(task)
+        self.run.tasks += (task,)
+        self.engine.batches.submit(task)
 
-    def done(results: list[Any]) -> None:
-        if not run.over:
-            run.complete(group, operation.outputs(inputs, results))
+    def came_back(self, results: list[Any]) -> None:
+        """The engine's results."""
+        self.scheduler.guarded(self.run, partial(self.computed, results))
 
-    run.once.gather(items, [operation.same(item) for item in items], send, done)
+    def done(self, results: list[Any]) -> None:
+        """One result an item."""
+        if not self.run.over:
+            self.run.complete(self.group, self.operation.outputs(self.inputs, results))
 
 
 def _engine(run: Run) -> PooledEngine:
@@ -67,7 +93,9 @@ def _engine(run: Run) -> PooledEngine:
     return run.home
 
 
-def _check_state(run: Run, engine: PooledEngine, inputs: Mapping[str, Any]) -> None:
+def _check_state(
+    run: Run, engine: PooledEngine, inputs: Mapping[str, Any], embedder: str | None
+) -> None:
     """A handle from before a restart, or of another store, never runs on empty state."""
     for value in inputs.values():
         if not isinstance(value, CollectionHandle):
@@ -79,6 +107,12 @@ def _check_state(run: Run, engine: PooledEngine, inputs: Mapping[str, Any]) -> N
             )
         if value.store != engine.identity:
             raise ModuleError(run.prepared.place, "the collection lives in another store", "item")
+        if None not in (embedder, value.embedder) and embedder != value.embedder:
+            raise ModuleError(
+                run.prepared.place,
+                "the collection was made with another embedder than its queries are embedded with",
+                "item",
+            )
     if run.epoch is not None and run.epoch != engine.epoch:
         raise StateLost(
             run.prepared.place,
@@ -86,7 +120,9 @@ def _check_state(run: Run, engine: PooledEngine, inputs: Mapping[str, Any]) -> N
         )
 
 
-def _context(run: Run, engine: PooledEngine, inputs: Mapping[str, Any]) -> TaskContext:
+def _context(
+    scheduler: Scheduler, run: Run, engine: PooledEngine, inputs: Mapping[str, Any]
+) -> TaskContext:
     if run.pending is None:
         number = next(_names)
         named = inputs.get("collection")
@@ -95,8 +131,20 @@ def _context(run: Run, engine: PooledEngine, inputs: Mapping[str, Any]) -> TaskC
         run.pending = f"{run.collection}#{number}"
         run.epoch = engine.epoch
     return TaskContext(
-        run.prepared.node.config, engine.identity, run.collection, run.pending, run.epoch or 0
+        run.prepared.node.config,
+        engine.identity,
+        run.collection,
+        run.pending,
+        run.epoch or 0,
+        _embedder(scheduler, run),
     )
+
+
+def _embedder(scheduler: Scheduler, run: Run) -> str | None:
+    """The identity of the embedder that the primitive's vectors come from."""
+    name = run.prepared.node.config.get("embedder")
+    embedder = scheduler.engines.get(name) if isinstance(name, str) else None
+    return embedder.identity if embedder else None
 
 
 def publish_items(scheduler: Scheduler, run: Run, values: dict[str, Any]) -> bool:
@@ -106,14 +154,14 @@ def publish_items(scheduler: Scheduler, run: Run, values: dict[str, Any]) -> boo
         name: source.get() for name, source in run.sources.items()
     }
     operation = _operation(run)
-    if operation.publish(_context(run, engine, fixed)) is None:
+    if operation.publish(_context(scheduler, run, engine, fixed)) is None:
         return False
 
     async def publish() -> None:
-        context = _context(run, engine, fixed)
+        context = _context(scheduler, run, engine, fixed)
         command = operation.publish(context)
         try:
-            _check_state(run, engine, {})
+            _check_state(run, engine, {}, None)
             if command is None or engine.handle is None:
                 raise ModuleError(run.prepared.place, "the engine is closed")
             reply = await engine.handle.control(*command)
@@ -134,7 +182,7 @@ def discard_items(scheduler: Scheduler, run: Run) -> None:
     """Undo what the groups of a failed or cancelled run have left."""
     if run.pending is None or run.home is None:
         return
-    command = _operation(run).discard(_context(run, run.home, {}))
+    command = _operation(run).discard(_context(scheduler, run, run.home, {}))
     if command is not None:
         _tell(scheduler, run.home, *command)
 

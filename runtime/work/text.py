@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from teola.compiler.graph.pgraph import Primitive
@@ -12,7 +13,6 @@ from teola.runtime.errors import ModuleError
 from teola.runtime.instance.generate import GenerateRun
 from teola.runtime.llm_scheduler import LLMTask
 from teola.runtime.pool_engine import PooledEngine
-from teola.runtime.task import Limits
 from teola.runtime.work.scheduler import Scheduler
 
 
@@ -25,20 +25,9 @@ def run_text(scheduler: Scheduler, run: GenerateRun, inputs: dict[str, Any]) -> 
     sampling = _mapping(head.config.get("sampling"))
     max_tokens = int(sampling.get("max_tokens", 256))
     prompt = _prompt(run, head, inputs, tokenizer, engine, max_tokens)
-    run.prompt_tokens = len(prompt)
-    run.item_count = len(prompt)
-
-    def attempt() -> None:
-        run.cells["text"].text = ""
-        if run.cells["lines"].items:
-            run.cells["lines"].items.clear()
-        run.delivered = 0
-        run.open(tokenizer.detokenizer(), inputs)
-
-    def tokens(new: Sequence[int], finish_reason: str | None) -> None:
-        scheduler.ready(lambda: scheduler.guarded(run, lambda: run.tokens(new, finish_reason)))
-
-    attempt()
+    run.prompt_tokens = run.item_count = len(prompt)
+    work = _TextWork(scheduler, run, tokenizer, inputs)
+    work.attempt()
     if run.over:
         return
     task = LLMTask(
@@ -46,32 +35,55 @@ def run_text(scheduler: Scheduler, run: GenerateRun, inputs: dict[str, Any]) -> 
         max_tokens,
         bool(sampling.get("ignore_eos", False)),
         run.prepared.place,
-        Limits.of(run.prepared.node.config),
-        on_tokens=tokens,
-        on_fail=run.fail,
-        on_attempt=attempt,
-        left=lambda: _left(run),
-        on_start=lambda: _started(scheduler, run),
+        run.prepared.limits,
+        work,
     )
-    run.tasks.append(task)
+    run.tasks += (task,)
     run.stop = task.cancel
     engine.calls.submit(task)
 
 
-def _started(scheduler: Scheduler, run: GenerateRun) -> None:
-    run.started_s = scheduler.loop.time()
+class _TextWork:
+    """One call on its way: what its task tells goes to the run."""
 
+    __slots__ = ("inputs", "run", "scheduler", "tokenizer")
 
-def _left(run: GenerateRun) -> bool:
-    """Whether text or items have reached the caller or a later step."""
-    lines = run.cells["lines"]
-    read = bool(run.cells["text"].on_text) or bool(lines.on_growth)
-    return run.delivered > 0 and read
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        run: GenerateRun,
+        tokenizer: Tokenizer,
+        inputs: dict[str, Any],
+    ) -> None:
+        self.scheduler, self.run, self.tokenizer, self.inputs = scheduler, run, tokenizer, inputs
 
+    def attempt(self) -> None:
+        """A (new) attempt begins: what an earlier one gave is forgotten."""
+        self.run.cells["text"].text = ""
+        if self.run.cells["lines"].items:
+            self.run.cells["lines"].items.clear()
+        self.run.delivered = 0
+        self.run.open(self.tokenizer.detokenizer(), self.inputs)
 
-def abort_text(run: GenerateRun) -> None:
-    """Nobody wants the text any more."""
-    run.stop = None
+    def started(self) -> None:
+        """The engine has the call."""
+        self.run.started_s = self.scheduler.loop.time()
+
+    def tokens(self, new: Sequence[int], finish_reason: str | None) -> None:
+        """New tokens, and how the call ended."""
+        self.scheduler.ready(partial(self._tokens, new, finish_reason))
+
+    def _tokens(self, new: Sequence[int], finish_reason: str | None) -> None:
+        self.scheduler.guarded(self.run, partial(self.run.tokens, new, finish_reason))
+
+    def left(self) -> bool:
+        """Whether text or items have reached the caller or a later step."""
+        cells = self.run.cells
+        return self.run.delivered > 0 and bool(cells["text"].on_text or cells["lines"].on_growth)
+
+    def failed(self, error: ModuleError) -> None:
+        """The call failed for good."""
+        self.run.fail(error)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from teola.compiler.graph.pgraph import InputPort, OutputPort, PGraph, Primitive, Ref
 from teola.compiler.plan import Plan
 from teola.runtime.cli import execution, run
-from teola.runtime.cli.application import teola
 from teola.runtime.cli.answer import Answer
+from teola.runtime.cli.application import teola
 from teola.runtime.cli.display import RunDisplay
 from teola.runtime.cli.live import LiveProgress
 from teola.runtime.cli.plain import PlainProgress

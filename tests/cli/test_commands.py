@@ -73,7 +73,7 @@ def test_the_version_is_printed(teola_command):
     [
         (("chekc", "x.yaml"), "No such command 'chekc'. Did you mean 'check'?"),
         (("run", "x.yaml", "--bogus"), "No such option: --bogus"),
-        (("run", "x.yaml", "-O3"), "'3' is not one of '0', '1'"),
+        (("run", "naive_rag", "-O3"), "error: there is no level -O3; there are: -O0, -O1\n"),
     ],
 )
 def test_a_mistyped_command_ends_with_2(teola_command, words, message):

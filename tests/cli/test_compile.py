@@ -111,6 +111,8 @@ def test_viz_names_the_endings_it_knows(teola_command, graph):
         (["compile", "{graph}", "-o", "no/such/x.json"], "error: no/such/x.json: cannot be writ"),
         (["viz", "{plan}", "-O0"], "error: {plan}: a plan is compiled already"),
         (["compile", "{plan}", "--set", "a=1"], "error: {plan}: --set changes a workflow"),
+        (["compile", "{graph}", "-o", "x.svg"], "error: -o x.svg: give --emit, or one of the end"),
+        (["compile", "{graph}", "-o", "{graph}"], "error: -o {graph}: would overwrite what is co"),
         (["compile", "{broken}"], "{broken}:2:"),
     ],
 )
@@ -118,7 +120,7 @@ def test_bad_input_ends_with_2_and_a_message(teola_command, graph, tmp_path, wor
     """Missing files, unknown passes, places that cannot be written."""
     names = {"graph": graph, "plan": tmp_path / "t.plan.json", "broken": tmp_path / "b.pgraph"}
     teola_command("compile", graph, "-o", names["plan"])
-    names["broken"].write_text("graph b\n%a = nonsense\n", encoding="utf-8")
+    names["broken"].write_text("graph b\n%a =\n", encoding="utf-8")
     done = teola_command(*(word.format(**names) for word in words))
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith(message.format(**names))

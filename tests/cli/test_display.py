@@ -127,9 +127,14 @@ def test_a_file_gets_the_answer_whole(screen):
 def test_a_broken_answer_is_never_presented_as_whole(screen):
     """Its line ends, and the reader is told."""
     s = screen(terminal=True)
-    with pytest.raises(RuntimeError), s.display:
-        s.feed(TextDelta("answer", "It is "))
-        raise RuntimeError
+
+    def break_off():
+        with s.display:
+            s.feed(TextDelta("answer", "It is "))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        break_off()
     assert s.out == "It is \n"
     assert "the answer above is not complete" in s.err.getvalue()
 

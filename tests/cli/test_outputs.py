@@ -27,6 +27,7 @@ def test_passages_are_numbered_with_document_score_and_beginning():
     """About the first 160 characters show what a passage is about."""
     passages = [
         {"document": "images.md", "text": "An image\nhas layers. " * 20, "score": 0.8312},
+        {"document": "a.html", "text": "", "score": 1, "meta": {"title": "A page"}},
         {"id": "text-1", "document": "", "text": "short"},
     ]
     assert format_value(passages, "list<passage>", 60) == (
@@ -34,7 +35,8 @@ def test_passages_are_numbered_with_document_score_and_beginning():
         "    An image has layers. An image has layers. An image has\n"
         "    layers. An image has layers. An image has layers. An\n"
         "    image has layers. An image has layers. An image …\n"
-        " 2. text-1\n"
+        " 2. a.html “A page” (score 1.000)\n"
+        " 3. text-1\n"
         "    short"
     )
 

@@ -153,6 +153,6 @@ def test_a_text_that_was_cut_off_is_told(teola_command, scripted, finished):
     scripted([finished(answer="A.", truncated=["answer"])])
     done = teola_command("run", "rag.yaml", "-i", "question=Why?", "--quiet")
     assert done.stderr == (
-        "warning: the text of module 'answer' was cut off at its token limit; "
+        "warning: a text of module 'answer' was cut off at its token limit; "
         "raise sampling.max_tokens for more\n"
     )

@@ -88,7 +88,7 @@ class EchoEngine:
         raise ForeignError(7, "strange")
 
     async def unpicklable(self, items):
-        return [lambda: item for item in items]
+        return [threading.Lock() for _ in items]
 
     async def die(self, items):
         raise EngineDied("out of life")

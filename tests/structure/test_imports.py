@@ -3,8 +3,11 @@
 import json
 import subprocess
 import sys
+import tomllib
 
 import pytest
+
+from teola.runtime.engines import ENGINES
 
 HEAVY = {
     "accelerate",
@@ -57,3 +60,16 @@ def test_what_every_command_imports_is_light(module):
 def test_the_compilers_package_loads_almost_nothing():
     """Importing a subpackage never pays for its neighbours."""
     assert loaded("teola.compiler") & {"pydantic", "yaml", "jinja2", "rich", "typer"} == set()
+
+
+def test_every_engine_is_protected_from_imports(root):
+    """import-linter lets nobody import an engine's module; the list in its contract is whole."""
+    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    (protected,) = [
+        set(contract["protected_modules"])
+        for contract in contracts
+        if contract["type"] == "protected"
+    ]
+    modules = {entry.factory.partition(":")[0] for entry in ENGINES.values()}
+    assert {name for name in modules if not {name, name.rpartition(".")[0]} & protected} == set()

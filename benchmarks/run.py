@@ -1,0 +1,23 @@
+"""`make bench`: run the benchmarks named on the command line, or all, one after another."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+NAMES = ("compilation", "scheduler", "commands", "retrieval", "first_token")
+
+
+def main() -> None:
+    """Run them."""
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    for name in sys.argv[1:] or NAMES:
+        if name not in NAMES:
+            raise SystemExit(f"there is no benchmark {name!r}; there are: {', '.join(NAMES)}")
+        print(f"{name}:")
+        importlib.import_module(f"benchmarks.{name}").main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The scheduler's cost for one primitive, with engines that return at once.
+
+Target (first issue): at most 150 microseconds a primitive on one core, 1,000 concurrent queries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from benchmarks.instant import InstantHandle
+from benchmarks.report import save, spread
+from teola.compiler.api import compile_workflow
+from teola.runtime import EnginePool, Runner
+
+QUERIES = 1000
+REPEATS = 5
+FAKES = tuple(
+    f"engines.{name}={{kind: {kind}, backend: fake}}"
+    for name, kind in (
+        ("llm", "llm"),
+        ("embedder", "embedder"),
+        ("reranker", "reranker"),
+        ("store", "store"),
+    )
+)
+
+
+async def measure(share: bool) -> tuple[float, int]:
+    """Seconds of processor time for QUERIES concurrent queries, and the primitives they ran."""
+    plan = compile_workflow("advanced_rag", sets=FAKES)
+    documents = [{"name": "d", "text": "a short text"}]
+    async with (
+        EnginePool(wrap=lambda *_: InstantHandle()) as pool,  # type: ignore[arg-type, return-value]  # duck-typed
+        Runner(plan, pool=pool, share=share) as runner,
+    ):
+        await runner.run(question="warm", documents=documents)
+        start = time.process_time()
+        results = await asyncio.gather(
+            *(runner.run(question=f"question {i}", documents=documents) for i in range(QUERIES))
+        )
+        seconds = time.process_time() - start
+    return seconds, sum(len(result.timeline) for result in results)
+
+
+def main() -> None:
+    """Measure with and without sharing by content."""
+    figures = {}
+    for share in (True, False):
+        costs, primitives = [], 0
+        for _ in range(REPEATS):
+            seconds, primitives = asyncio.run(measure(share))
+            costs.append(seconds / primitives * 1e6)
+        name = "sharing on" if share else "sharing off"
+        figures[f"microseconds a primitive, {name}"] = spread(costs, 1)
+        figures[f"primitives run, {name}"] = primitives
+    figures["concurrent queries"] = QUERIES
+    figures["target microseconds"] = 150
+    save("scheduler", figures)
+
+
+if __name__ == "__main__":
+    main()

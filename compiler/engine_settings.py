@@ -1,0 +1,170 @@
+"""The settings of every backend that comes with Teola: one frozen model each, units in names."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from teola.compiler.model_names import check_weights
+
+Dtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+Milliseconds: TypeAlias = Annotated[float, Field(ge=0)]
+Texts: TypeAlias = Annotated[tuple[str, ...], Field(strict=False)]
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+
+
+class EngineSettings(BaseModel):
+    """What every engine has: its kind and its backend."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    noun: ClassVar[str] = "an engine"
+
+    kind: Annotated[str, Field(description="What the engine does")]
+    backend: Annotated[str, Field(description="What does it")]
+
+
+class ModelSettings(EngineSettings):
+    """An engine that runs a model on this machine: ``model`` or ``path`` names its weights."""
+
+    model_kind: ClassVar[str] = "embedder"
+
+    model: Annotated[str | None, Field(description="A known model, or hub:organisation/name")] = (
+        None
+    )
+    path: Annotated[str | None, Field(description="Local folder with the model")] = None
+    dtype: Annotated[
+        Dtype, Field(description="Number format; auto: what runs best on the device")
+    ] = "auto"
+    device: Annotated[Device, Field(description="Where the model runs")] = "auto"
+    threads: Annotated[
+        Count | None, Field(description="CPU threads; by default what the machine has")
+    ] = None
+    cores: Annotated[
+        tuple[Annotated[int, Field(ge=0)], ...] | None,
+        Field(strict=False, min_length=1, description="Numbers of the cores it may run on"),
+    ] = None
+
+    @model_validator(mode="after")
+    def _name_weights(self) -> Self:
+        check_weights(self.model_kind, self.model, self.path)
+        return self
+
+
+class TransformersLLM(ModelSettings):
+    """A language model on transformers' continuous batching."""
+
+    noun: ClassVar[str] = "an engine of kind llm on transformers"
+    model_kind: ClassVar[str] = "llm"
+
+    kind: Literal["llm"]
+    backend: Literal["transformers"] = "transformers"
+    kv_pages: Annotated[int, Field(ge=8, description="Pages of the KV cache")] = 512
+    kv_page_tokens: Annotated[Count, Field(description="Tokens of one page")] = 32
+    batch_tokens: Annotated[Count, Field(description="Tokens of one step, at most")] = 1024
+
+
+class SentenceTransformersEmbedder(ModelSettings):
+    """An embedding model on sentence-transformers."""
+
+    noun: ClassVar[str] = "an engine of kind embedder on sentence-transformers"
+
+    kind: Literal["embedder"]
+    backend: Literal["sentence-transformers"] = "sentence-transformers"
+    batch_size: Annotated[Count, Field(description="Texts of one batch, at most")] = 32
+    truncate: Annotated[
+        bool, Field(description="Cut texts that are longer than the model's limit")
+    ] = False
+
+
+class MaxSimReranker(ModelSettings):
+    """A reranker that compares the token embeddings of an embedding model (late interaction)."""
+
+    noun: ClassVar[str] = "an engine of kind reranker on maxsim"
+
+    kind: Literal["reranker"]
+    backend: Literal["maxsim"] = "maxsim"
+    batch_size: Annotated[Count, Field(description="Passages of one batch, at most")] = 32
+    truncate: Annotated[
+        bool, Field(description="Cut texts that are longer than the model's limit")
+    ] = False
+
+
+class FaissStore(EngineSettings):
+    """A flat FAISS index in memory: exact search, gone when its pool closes."""
+
+    noun: ClassVar[str] = "an engine of kind store on faiss"
+
+    kind: Literal["store"]
+    backend: Literal["faiss"] = "faiss"
+    metric: Annotated[
+        Literal["cosine", "inner_product", "l2"], Field(description="How embeddings are compared")
+    ] = "cosine"
+
+
+class FakeSettings(EngineSettings):
+    """A deterministic engine for tests; its latencies pass on the event loop's clock."""
+
+    backend: Literal["fake"]
+    model: Annotated[str, Field(description="Any name; fakes of two names are two engines")] = (
+        "fake"
+    )
+    latency_ms: Annotated[Milliseconds, Field(description="Time of each batch or step")] = 0
+    per_item_ms: Annotated[Milliseconds, Field(description="Time of each item of a batch")] = 0
+    fail_items: Annotated[
+        Texts, Field(description="Items that contain one of these texts fail")
+    ] = ()
+    die_after: Annotated[
+        int | None, Field(ge=0, description="The engine dies after so many batches or requests")
+    ] = None
+
+
+class FakeBatchSettings(FakeSettings):
+    """A fake engine whose work is items."""
+
+    batch_size: Annotated[Count, Field(description="Items of one batch, at most")] = 32
+    memory_items: Annotated[
+        Count | None, Field(description="Larger batches fail for want of memory")
+    ] = None
+
+
+class FakeLLM(FakeSettings):
+    """A fake language model: its answers depend on the prompt only."""
+
+    noun: ClassVar[str] = "a fake engine of kind llm"
+
+    kind: Literal["llm"]
+    per_token_ms: Annotated[Milliseconds, Field(description="Time of each token of a prompt")] = 0
+    context_tokens: Annotated[Count, Field(description="Prompt and answer, at most")] = 8192
+    kv_tokens: Annotated[Count, Field(description="Tokens of all running requests")] = 65536
+    max_requests: Annotated[Count, Field(description="Requests that run at once")] = 64
+
+
+class FakeEmbedder(FakeBatchSettings):
+    """A fake embedder: embeddings that depend on the text, but not on what it means."""
+
+    noun: ClassVar[str] = "a fake engine of kind embedder"
+
+    kind: Literal["embedder"]
+    dimension: Annotated[Count, Field(description="Numbers of an embedding")] = 32
+    limit_tokens: Annotated[Count | None, Field(description="Longest text")] = None
+
+
+class FakeReranker(FakeBatchSettings):
+    """A fake reranker: scores that depend on query and passage only."""
+
+    noun: ClassVar[str] = "a fake engine of kind reranker"
+
+    kind: Literal["reranker"]
+
+
+class FakeStore(FakeBatchSettings):
+    """A fake store: exact search, in memory."""
+
+    noun: ClassVar[str] = "a fake engine of kind store"
+
+    kind: Literal["store"]
+    metric: Annotated[
+        Literal["cosine", "inner_product", "l2"], Field(description="How embeddings are compared")
+    ] = "cosine"

@@ -1,0 +1,56 @@
+"""How much an LLM engine may be given at once, from the size of its paged KV cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from teola.runtime.errors import UnsupportedError
+
+PAGES = 512
+PAGE_TOKENS = 32
+BATCH_TOKENS = 1024
+LEAST_PAGES = 8
+USABLE = 0.85
+"""Below 15 % of free pages transformers throws all cached prefixes away and stops new prompts."""
+MOST_REQUESTS = 32
+PAGES_A_REQUEST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class KVBudget:
+    """``pages`` of ``page_tokens`` tokens; one step computes at most ``batch_tokens``."""
+
+    pages: int
+    page_tokens: int
+    batch_tokens: int
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> KVBudget:
+        """Read the settings ``kv_pages``, ``kv_page_tokens`` and ``batch_tokens``.
+
+        Raises:
+            UnsupportedError: fewer than 8 pages.
+        """
+        pages = int(config.get("kv_pages") or PAGES)
+        if pages < LEAST_PAGES:
+            raise UnsupportedError(
+                f"engine setting kv_pages: {pages} is too few, at least {LEAST_PAGES} are needed"
+            )
+        return cls(
+            pages,
+            int(config.get("kv_page_tokens") or PAGE_TOKENS),
+            int(config.get("batch_tokens") or BATCH_TOKENS),
+        )
+
+    @property
+    def max_requests(self) -> int:
+        """Requests at once."""
+        return min(MOST_REQUESTS, self.batch_tokens, max(1, self.pages // PAGES_A_REQUEST))
+
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens of all requests together that always fit: the last page of each may be nearly
+        empty."""
+        return (int(self.pages * USABLE) - self.max_requests) * self.page_tokens

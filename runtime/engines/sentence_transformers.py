@@ -1,0 +1,114 @@
+"""Embeddings on sentence-transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from teola.runtime.engines.protocol import Capabilities, Failure, Request
+from teola.runtime.engines.text_limit import too_long
+from teola.runtime.engines.tokenizer import Tokenizer, load_tokenizer
+from teola.runtime.engines.torch_settings import torch_settings
+from teola.runtime.engines.worker_thread import WorkerThread
+from teola.runtime.errors import UnsupportedError
+from teola.runtime.models import ensure
+
+Rows: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
+FORWARD_TEXTS = 8
+"""Texts of one forward pass: on a CPU more of them only add padding."""
+FORWARD_TEXTS_GPU = 64
+
+
+class SentenceTransformersEmbedder:
+    """Embeds texts with the model of a sentence-transformers folder, float32 whatever its dtype.
+
+    A text over the model's limit fails alone, or is cut where the config says ``truncate``. Special
+    tokens in a text are plain characters.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
+        self._truncate = bool(config.get("truncate", False))
+        self._thread = WorkerThread("embedder")
+        self._model: Any = None
+        self._tokenizer: Tokenizer | None = None
+        self._limit = 0
+        self._forward_texts = FORWARD_TEXTS
+
+    async def start(self) -> Capabilities:
+        """Load the model."""
+        return await self._thread.call(self._load)
+
+    def _load(self) -> Capabilities:
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        settings = torch_settings(self._config)
+        folder = ensure(self._config)
+        self._tokenizer = load_tokenizer(self._config)
+        self._model = SentenceTransformer(
+            str(folder),
+            device=settings.device,
+            local_files_only=True,
+            model_kwargs={"dtype": settings.dtype},
+        )
+        self._model.tokenizer.split_special_tokens = True
+        self._limit = int(self._model.max_seq_length)
+        if settings.device != "cpu":
+            self._forward_texts = FORWARD_TEXTS_GPU
+        warm = self._embed(["warm"])
+        return Capabilities(
+            max_items=int(self._config.get("batch_size") or 32),
+            limit=self._limit,
+            dimension=warm.shape[1],
+            details=settings.details,
+        )
+
+    async def close(self) -> None:
+        """Let the model go."""
+        self._thread.close()
+        self._model = None
+
+    async def control(self, command: str, arguments: Mapping[str, Any]) -> Any:
+        """None known."""
+        raise UnsupportedError(f"embedders know no command {command!r}")
+
+    async def run(self, batch: Sequence[Request]) -> Sequence[Sequence[Any] | Failure]:
+        """See `BatchEngine.run`; a request without failures gets one ``(n, d)`` array."""
+        return await self._thread.call(self._run, batch)
+
+    def _run(self, batch: Sequence[Request]) -> Sequence[Sequence[Any] | Failure]:
+        texts = list(chain.from_iterable(request.items for request in batch))
+        counts = [self._count(text) for text in texts]
+        fits = [self._truncate or count <= self._limit for count in counts]
+        rows = iter(self._embed([text for text, fit in zip(texts, fits, strict=True) if fit]))
+        results = iter(
+            next(rows) if fit else too_long("the text", count, self._limit)
+            for fit, count in zip(fits, counts, strict=True)
+        )
+        return [_together([next(results) for _ in request.items]) for request in batch]
+
+    def _count(self, text: str) -> int:
+        if self._tokenizer is None:
+            raise UnsupportedError("the embedder has not been started")
+        return self._tokenizer.count(text)
+
+    def _embed(self, texts: Sequence[str]) -> Rows:
+        """``(n, d)`` float32; sentence-transformers sorts by length."""
+        if not texts:
+            return np.empty((0, 0), np.float32)
+        rows = self._model.encode(
+            list(texts), batch_size=self._forward_texts, show_progress_bar=False
+        )
+        return np.asarray(rows, np.float32)
+
+
+def _together(results: Sequence[Any]) -> Any:
+    together: Any = results
+    if results and not any(isinstance(result, Failure) for result in results):
+        together = np.stack(results)
+    return together

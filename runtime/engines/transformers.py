@@ -1,0 +1,210 @@
+"""A language model on transformers' continuous batching, greedy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from teola.runtime.engines.protocol import Capabilities, Emit, Failure, Generate, TokenEvent
+from teola.runtime.engines.worker_thread import WorkerThread
+from teola.runtime.errors import RunError, UnsupportedError
+from teola.runtime.hosts.errors import EngineDied
+from teola.runtime.models import ensure
+
+if TYPE_CHECKING:
+    from teola.runtime.engines.generation import Generation, Output
+
+WARM_UP = Generate("warm-up", (0, 0), max_tokens=2, ignore_eos=True)
+
+
+@dataclass(slots=True)
+class Running:
+    """A request and how many of its tokens have been sent."""
+
+    request: Generate
+    sent: int = 0
+
+
+class TransformersLLM:
+    """Generates with continuous batching; requests that share a prefix share its KV pages.
+
+    What can never fit is refused, because it would end the loop for everybody. If the loop ends all
+    the same, every request fails and each later call raises `EngineDied`: its host restarts it.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
+        self._thread = WorkerThread("llm")
+        self._emit: Emit = _drop
+        self._running: dict[str, Running] = {}
+        self._generation: Generation | None = None
+        self._ended: asyncio.Future[str] | None = None
+
+    def listen(self, emit: Emit) -> None:
+        """See `LLMEngine.listen`."""
+        self._emit = emit
+
+    async def start(self) -> Capabilities:
+        """Load the model and generate once.
+
+        Raises:
+            RunError: the model does not generate.
+        """
+        loop = asyncio.get_running_loop()
+        self._ended = loop.create_future()
+        generation = await self._thread.call(self._load, loop)
+        self._generation = generation
+        await self._warm_up()
+        budget = generation.budget
+        return Capabilities(
+            context=generation.context,
+            kv_tokens=budget.kv_tokens,
+            max_requests=budget.max_requests,
+            details=generation.details,
+        )
+
+    def _load(self, loop: asyncio.AbstractEventLoop) -> Generation:
+        from teola.runtime.engines.generation import Generation
+
+        def take(outputs: list[Output]) -> None:
+            loop.call_soon_threadsafe(self._take, outputs)
+
+        def ended(error: BaseException | None) -> None:
+            loop.call_soon_threadsafe(self._loop_ended, error)
+
+        return Generation(ensure(self._config), self._config, take, ended)
+
+    async def _warm_up(self) -> None:
+        """The first step allocates the cache and is slow; better before the first request."""
+        ready: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
+
+        def hear(events: Sequence[TokenEvent]) -> None:
+            if not ready.done() and (events[-1].failure or events[-1].finish_reason):
+                ready.set_result(events[-1].failure)
+
+        emit, self._emit = self._emit, hear
+        await self.submit([WARM_UP])
+        failure = await ready
+        self._emit = emit
+        if failure is not None:
+            raise RunError(f"the model does not generate: {failure.message}")
+
+    async def close(self) -> None:
+        """End the loop after the step that runs."""
+        self._running.clear()
+        self._thread.close()
+        if self._generation is not None and self._ended is not None:
+            if not self._ended.done():
+                self._generation.stop()
+            await self._ended
+        self._generation = None
+
+    async def submit(self, requests: Sequence[Generate]) -> None:
+        """See `LLMEngine.submit`.
+
+        Raises:
+            EngineDied: the loop has ended.
+        """
+        generation = self._alive()
+        refused = []
+        for request in requests:
+            if failure := _refusal(request, generation):
+                refused.append(TokenEvent(request.id, (), failure=failure))
+                continue
+            self._running[request.id] = Running(request)
+            if not generation.add(request):
+                raise EngineDied("the generation loop takes no more requests")
+        if refused:
+            self._emit(refused)
+
+    async def abort(self, ids: Sequence[str]) -> None:
+        """See `LLMEngine.abort`."""
+        for request_id in ids:
+            if self._running.pop(request_id, None) and self._generation is not None:
+                self._generation.cancel(request_id)
+
+    async def control(self, command: str, arguments: Mapping[str, Any]) -> Any:
+        """``describe``: how many requests run."""
+        if command != "describe":
+            raise UnsupportedError(f"LLM engines know no command {command!r}: describe")
+        return {"running": len(self._running)}
+
+    def _alive(self) -> Generation:
+        if self._generation is None:
+            raise RunError("the engine has not been started")
+        if self._ended is not None and self._ended.done():
+            raise EngineDied(self._ended.result())
+        return self._generation
+
+    def _take(self, outputs: Sequence[Output]) -> None:
+        """The outputs of one step become the events of one step."""
+        events = [event for output in outputs if (event := self._event(output)) is not None]
+        if events:
+            self._emit(events)
+
+    def _event(self, output: Output) -> TokenEvent | None:
+        running = self._running.get(output.request_id)
+        if running is None:
+            if self._generation is not None and not output.is_finished():
+                self._generation.cancel(output.request_id)  # aborted before the loop knew it
+            return None
+        if output.is_finished():
+            del self._running[output.request_id]
+        if output.error is not None:
+            failure = Failure("engine", f"generating failed: {output.error}")
+            return TokenEvent(output.request_id, (), failure=failure)
+        new = output.generated_tokens[running.sent :]
+        running.sent += len(new)
+        if not output.is_finished():
+            return TokenEvent(output.request_id, new)
+        if new and new[-1] in self._ends(running.request):
+            return TokenEvent(output.request_id, new[:-1], "stop")
+        return TokenEvent(output.request_id, new, "length")
+
+    def _ends(self, request: Generate) -> frozenset[int]:
+        if request.ignore_eos or self._generation is None:
+            return frozenset()
+        return self._generation.ends
+
+    def _loop_ended(self, error: BaseException | None) -> None:
+        if self._ended is None or self._ended.done():
+            return
+        reason = "the generation loop has ended" + (
+            f": {type(error).__name__}: {error}" if error is not None else ""
+        )
+        self._ended.set_result(reason)
+        failed = [TokenEvent(one, (), failure=Failure("engine", reason)) for one in self._running]
+        self._running.clear()
+        if failed:
+            self._emit(failed)
+
+
+def _refusal(request: Generate, generation: Generation) -> Failure | None:
+    """Why the loop must not see a request."""
+    tokens = request.tokens
+    if not tokens or request.max_tokens < 1:
+        return Failure(
+            "item",
+            f"a request needs a prompt and at least one new token, not {len(tokens)} tokens and "
+            f"max_tokens {request.max_tokens}",
+        )
+    room = min(generation.context, generation.budget.kv_tokens)
+    if len(tokens) + request.max_tokens > room:
+        return Failure(
+            "item",
+            f"the prompt has {len(tokens)} tokens, the engine has room for "
+            f"{room - request.max_tokens} ({room} less max_tokens {request.max_tokens})",
+        )
+    if not (min(tokens) >= 0 and max(tokens) < generation.vocabulary):
+        return Failure(
+            "item",
+            f"the prompt holds tokens from {min(tokens)} to {max(tokens)}, the model knows 0 to "
+            f"{generation.vocabulary - 1}",
+        )
+    return None
+
+
+def _drop(_events: Sequence[TokenEvent]) -> None:
+    """Nobody listens."""
