@@ -8,14 +8,15 @@ PYTHON ?= python3
 VENV ?= .venv
 QUESTION ?= Can other connections keep reading while one is writing if I switch on write-ahead logging?
 ARGS ?=
-BENCH ?= $(basename $(notdir $(shell grep -l __main__ benchmarks/*.py)))
+BENCH ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Newer than the files that decide what is installed, so a second run installs nothing.
 READY := $(VENV)/.ready
 READY_TEST := $(VENV)/.ready-test
-INSTALL := $(PIP) install $(shell test -t 2 || echo --quiet) --constraint constraints.txt
+# setuptools warns that folders may be imported by their bare names; ruff's banned-api holds that.
+INSTALL := PYTHONWARNINGS=ignore $(PIP) install $(shell test -t 2 || echo --quiet) --constraint constraints.txt
 export QUESTION
 
 .PHONY: help
@@ -48,8 +49,8 @@ schemas: $(READY)  ## Generate schemas/*.json from the compiler's models
 	$(BIN)/python -m teola.compiler.schema
 
 .PHONY: bench
-bench: $(READY)  ## Print the measurements of benchmarks/ (BENCH=name for one of them)
-	for name in $(BENCH); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name; done
+bench: $(READY)  ## Print the measurements of benchmarks/ (BENCH="name ..." for some)
+	$(BIN)/python -m benchmarks.run $(BENCH)
 
 .PHONY: clean
 clean:  ## Remove the environment, caches and built files (fetched models stay)

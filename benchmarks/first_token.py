@@ -37,8 +37,15 @@ def command() -> float:
     ours, theirs = pty.openpty()
     start = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "teola.runtime.cli", "run", "advanced_rag"]
-        + ["-i", f"question={QUESTION}"],
+        [
+            sys.executable,
+            "-m",
+            "teola.runtime.cli",
+            "run",
+            "advanced_rag",
+            "-i",
+            f"question={QUESTION}",
+        ],
         stdout=theirs,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "NO_COLOR": "1"},

@@ -44,7 +44,8 @@ class InstantHandle:
     def _answer(self, request: Request) -> list[Any]:
         count = len(request.items)
         if request.operation == "search":
-            hits = [{"id": f"p{i}", "document": "d", "text": "passage", "score": 1.0} for i in range(4)]
+            passage = {"document": "d", "text": "passage", "score": 1.0}
+            hits = [{"id": f"p{i}", **passage} for i in range(4)]
             return [hits] * count
         return [0.0] * count
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 from benchmarks.instant import InstantHandle
 from benchmarks.report import save, spread
@@ -31,7 +32,7 @@ async def measure(share: bool) -> tuple[float, int]:
     plan = compile_workflow("advanced_rag", sets=FAKES)
     documents = [{"name": "d", "text": "a short text"}]
     async with (
-        EnginePool(wrap=lambda *_: InstantHandle()) as pool,  # type: ignore[arg-type, return-value]  # duck-typed
+        EnginePool(wrap=lambda *_: InstantHandle()) as pool,
         Runner(plan, pool=pool, share=share) as runner,
     ):
         await runner.run(question="warm", documents=documents)
@@ -45,7 +46,7 @@ async def measure(share: bool) -> tuple[float, int]:
 
 def main() -> None:
     """Measure with and without sharing by content."""
-    figures = {}
+    figures: dict[str, Any] = {}
     for share in (True, False):
         costs, primitives = [], 0
         for _ in range(REPEATS):

@@ -1,4 +1,4 @@
-"""The plan: one portable file that holds a compiled workflow (``*.plan.json``, ``teola.plan/1``)."""
+"""The plan: one portable file that holds a compiled workflow (``teola.plan/1``)."""
 
 from __future__ import annotations
 

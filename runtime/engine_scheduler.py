@@ -85,9 +85,7 @@ class BatchScheduler:
 
     async def _run(self, batch: Sequence[Slice]) -> Sequence[Sequence[Any] | Failure]:
         """Run a batch; an exception is a failure of all of it."""
-        requests = [
-            Request(part.task.operation, _pick(part), part.task.common) for part in batch
-        ]
+        requests = [Request(part.task.operation, _pick(part), part.task.common) for part in batch]
         if self.engine is None:
             return [Failure("engine", "the engine is closed")] * len(batch)
         try:
@@ -96,7 +94,7 @@ class BatchScheduler:
             return [Failure("died", str(error))] * len(batch)
         except MemoryError as error:
             return [Failure("memory", str(error) or "out of memory")] * len(batch)
-        except Exception as error:  # whatever an engine raises becomes the tasks' error
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises becomes the tasks' error
             return [Failure("engine", f"{type(error).__name__}: {error}")] * len(batch)
 
     async def close(self) -> None:

@@ -1,16 +1,16 @@
 """The runtime's errors.
 
-    TeolaError
-      RunError                      a run did not give its outputs
-        InputError                  an input value is missing, unknown or of the wrong type
-        ModelError                  weights or a package are missing; says what to do
-        UnsupportedError            the workflow asks for what a backend lacks
-        QueryCancelled              the caller cancelled
-        DeadlineExceeded            the query's ``deadline:`` passed
-        ModuleError                 a module failed: names module, line, engine and cause
-          TaskTimeout               a task's ``timeout`` or ``idle_timeout`` passed
-          StateLost                 a collection was lost when its engine restarted
-          StreamInterrupted         a call broke after part of its text had left
+TeolaError
+  RunError                      a run did not give its outputs
+    InputError                  an input value is missing, unknown or of the wrong type
+    ModelError                  weights or a package are missing; says what to do
+    UnsupportedError            the workflow asks for what a backend lacks
+    QueryCancelled              the caller cancelled
+    DeadlineExceeded            the query's ``deadline:`` passed
+    ModuleError                 a module failed: names module, line, engine and cause
+      TaskTimeout               a task's ``timeout`` or ``idle_timeout`` passed
+      StateLost                 a collection was lost when its engine restarted
+      StreamInterrupted         a call broke after part of its text had left
 """
 
 from __future__ import annotations

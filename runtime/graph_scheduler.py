@@ -219,16 +219,14 @@ class GraphScheduler:
             action()
         except TeolaError as error:
             run.fail(run.wrap(error))
-        except Exception as error:  # a defect of an operation ends its query, not the loop
+        except Exception as error:  # noqa: BLE001 - ends the query, not the loop
             run.fail(ModuleError(run.prepared.place, f"{type(error).__name__}: {error}"))
 
     def publish(self, run: Run) -> None:
         """End a run whose groups are all in."""
-        values = {
-            name: 0
-            for name, out in (run.prepared.operation.outputs if run.prepared.operation else {}).items()
-            if out.combine == "sum"
-        }
+        operation = run.prepared.operation
+        outputs = operation.outputs if operation else {}
+        values = {name: 0 for name, out in outputs.items() if out.combine == "sum"}
         values.update(getattr(run, "values", {}))
         if run.prepared.form == "engine" and publish_items(self, run, values):
             return

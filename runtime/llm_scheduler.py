@@ -87,9 +87,7 @@ class LLMTask(Task):
             self.start_clock(self.limits.idle_timeout_s, "idle_timeout")
         if event.failure is not None:
             self.running = 0
-            self.retry_or_fail(
-                ModuleError(self.place, event.failure.message, event.failure.kind)
-            )
+            self.retry_or_fail(ModuleError(self.place, event.failure.message, event.failure.kind))
             return
         if event.finish_reason is not None:
             self.end()
@@ -187,7 +185,7 @@ class LLMScheduler:
             if engine is None:
                 raise EngineDied("the engine is closed")
             await engine.submit(requests)
-        except Exception as error:  # whatever an engine raises becomes the calls' error
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises becomes the calls' error
             kind = "died" if isinstance(error, EngineDied) else "engine"
             failure = Failure(kind, f"{type(error).__name__}: {error}")
             self.events([TokenEvent(r.id, (), failure=failure) for r in requests])

@@ -27,9 +27,7 @@ class Once:
         self.results: dict[Hashable, Any] = {}
         self.waiting: dict[Hashable, list[tuple[_Gathering, int]]] = {}
 
-    def gather(
-        self, items: Sequence[Any], marks: Sequence[Hashable | None], group: Group
-    ) -> None:
+    def gather(self, items: Sequence[Any], marks: Sequence[Hashable | None], group: Group) -> None:
         """Give ``group`` one result an item; items of equal marks are computed once (None: an item
         equal to no other)."""
         gathering = _Gathering(self, marks, group)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from teola.compiler.engines import identity
 from teola.runtime.events import EngineStatus
@@ -43,7 +43,7 @@ class EnginePool:
         self.closed = False
         self._wrap = wrap
 
-    async def __aenter__(self) -> EnginePool:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -103,7 +103,7 @@ class PooledEngine:
             await self._fetch()
             self.fetched = True
             self._reached("fetched")
-            self.status("loading")
+            self.status("loading", None, str(self.config.get("model") or ""))
             handle = connect(self.entry, self.config, on_status=self.status)
             handle = self.wrap(handle, self.config)
             self.handle = handle
@@ -113,7 +113,7 @@ class PooledEngine:
             self._up(handle)
         except TeolaError as error:
             self._failed(error)
-        except Exception as error:  # the engine's own start may raise anything: it becomes a message
+        except Exception as error:  # noqa: BLE001 - a start may raise anything
             self._failed(TeolaError(f"{type(error).__name__}: {error}"))
 
     async def _fetch(self) -> None:
@@ -171,7 +171,7 @@ class PooledEngine:
         try:
             self.status("loading", None, "restarting")
             self.capabilities = await self.handle.restart()
-        except Exception as error:  # see _start
+        except Exception as error:  # noqa: BLE001 - as a start
             self._failed(TeolaError(f"the engine died ({message}) and did not restart: {error}"))
             return
         self._up(self.handle)

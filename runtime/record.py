@@ -1,8 +1,8 @@
 """Record and replay: what engines answered in one run answers another run's requests.
 
-The proof of compiler.md's guarantee 1 on real engines in any dtype: a run without optimisation is
-recorded as (engine, operation, item, settings) -> result, and the optimised run is answered from the
-record. A request that is not in it fails.
+The proof that a rewrite keeps the answer on real engines in any dtype: a run without optimisation
+is recorded as (engine, operation, item, settings) -> result, and the optimised run is answered from
+the record. A request that is not in it fails.
 """
 
 from __future__ import annotations
@@ -61,9 +61,7 @@ def item_key(engine: str, request: Request, item: Any) -> bytes:
 
 def call_key(engine: str, call: Generate) -> bytes:
     """What stands for one LLM call."""
-    return digest(
-        engine.encode(), of_json([list(call.tokens), call.max_tokens, call.ignore_eos])
-    )
+    return digest(engine.encode(), of_json([list(call.tokens), call.max_tokens, call.ignore_eos]))
 
 
 def _content(item: Any) -> bytes:

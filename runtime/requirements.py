@@ -22,12 +22,12 @@ def check_requirements(graph: PGraph) -> None:
     for node in graph.nodes:
         if isinstance(node, Primitive) and isinstance(node.config.get("sampling"), Mapping):
             backend = graph.engines.get(node.engine or "", {}).get("backend")
-            for name in _asked(node.config["sampling"]):
-                problems.append(
-                    f"module '{node.module}' (line {node.line}): sampling.{name} is not available "
-                    f"on backend '{backend}' of engine '{node.engine}', nor on any other yet; "
-                    "decoding is greedy: leave it out"
-                )
+            problems += [
+                f"module '{node.module}' (line {node.line}): sampling.{name} is not available "
+                f"on backend '{backend}' of engine '{node.engine}', nor on any other yet; "
+                "decoding is greedy: leave it out"
+                for name in _asked(node.config["sampling"])
+            ]
     if problems:
         raise UnsupportedError("\n".join([f"{graph.name} cannot run:", *dict.fromkeys(problems)]))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from teola.compiler.api import DEFAULT_LEVEL, compile_workflow
@@ -58,7 +58,7 @@ class Runner:
         self._scheduler: GraphScheduler | None = None
         self._queries: set[Query] = set()
 
-    async def __aenter__(self) -> Runner:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 

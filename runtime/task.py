@@ -11,6 +11,7 @@ from teola.runtime.engines.protocol import Failure
 from teola.runtime.errors import ModuleError, Place, TaskTimeout
 from teola.runtime.limits import Limits
 
+
 class Task:
     """Items of one operation; ends once, in ``on_done(results)`` or ``on_fail(error)``.
 

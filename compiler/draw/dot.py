@@ -62,7 +62,9 @@ def _boxes(view: View, frame: str, indent: str) -> Iterator[str]:
 
 def _frame(view: View, frame: Frame, indent: str) -> Iterator[str]:
     region = frame.id.startswith("region:")
-    style = 'style="dashed,rounded"; color="#8a63d2"' if region else 'style=rounded; color="#bbbbbb"'
+    style = 'style=rounded; color="#bbbbbb"'
+    if region:
+        style = 'style="dashed,rounded"; color="#8a63d2"'
     yield f"{indent}subgraph {_quote('cluster_' + frame.id)} {{"
     yield f"{indent}  label={_quote(frame.label)}; fontsize=12; labeljust=l; {style};"
     yield from _boxes(view, frame.id, indent + "  ")

@@ -94,8 +94,8 @@ def _lines(graph: PGraph) -> Iterator[Line]:
                 seen.add(line)
                 yield line
     for edge in sorted(graph.edges):
-        source, target = graph.by_id[edge.source], graph.by_id[edge.target]
-        yield Line(_tail(graph, source), _anchor(graph, target), "", edge.kind)
+        before, after = graph.by_id[edge.source], graph.by_id[edge.target]
+        yield Line(_tail(graph, before), _anchor(graph, after), "", edge.kind)
     for out in graph.outputs:
         yield Line(_source(graph, out.ref, None), f"out:{out.name}", "", "data")
 

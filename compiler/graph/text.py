@@ -4,14 +4,15 @@
     engine llm = {"kind": "llm", "backend": "fake"}
     input question: text
     %answer.prefill = prefill question=%inputs:question {engine = llm, messages = [...]} @answer
-    %answer.tree = reduce items=%answer.leaves:text {fan_in = 2} -> text=%answer.tree.decode:text @answer [
+    %answer.tree = reduce items=%answer.leaves:text -> text=%answer.tree.decode:text @answer [
       %answer.tree.prefill = ...
     ]
     effect %indexed.ingest -> %found.search
     output answer: text = %answer.tree:text
 
-A reference is ``%node:port.field``, a stream one ``~%node:port``, a default follows after ``?``; constants
-are JSON. ``when [%a:b, !%c:d]`` gives the guards. Lines that begin with ``#`` are comments.
+A reference is ``%node:port.field``, a stream one ``~%node:port``, a default follows after ``?``;
+constants are JSON. ``when [%a:b, !%c:d]`` gives the guards. Lines that begin with
+``#`` are comments.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The verifier: what every p-graph must hold, checked against the operation table after each pass."""
+"""The verifier: what every p-graph must hold, checked against the table after each pass."""
 
 from __future__ import annotations
 

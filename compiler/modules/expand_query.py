@@ -14,10 +14,9 @@ from teola.compiler.modules.llm import PromptSettings, one_prompt, prompt_of
 from teola.compiler.types import INT, TEXT, parse_type
 
 PROMPT = """\
-Write {{ count }} short search queries that would find the answer to the question below. \
-Use different words in each. Write one query per line and nothing else.
-
 Question: {{ question }}
+
+Write {{ count }} other questions that mean the same, one on each line:
 """
 
 LINES: dict[str, Json] = {"shape": "lines", "on_short": "keep"}

@@ -42,9 +42,7 @@ class PassReport:
     seconds: float
 
 
-def run_pipeline(
-    graph: PGraph, pipeline: Sequence[Pass]
-) -> tuple[PGraph, tuple[PassReport, ...]]:
+def run_pipeline(graph: PGraph, pipeline: Sequence[Pass]) -> tuple[PGraph, tuple[PassReport, ...]]:
     """Run the passes in order, round after round, until a round changes nothing.
 
     The graph is verified first and after each pass that changed it.

@@ -11,8 +11,8 @@ from teola.compiler.graph.pgraph import INPUTS, Const, Node, Operand, PGraph, Pr
 from teola.compiler.graph.verify import dependencies
 from teola.runtime.errors import Place, RunError
 from teola.runtime.keys import digest, of_json
-from teola.runtime.operations import CPU, ENGINE, SCANS
 from teola.runtime.limits import Limits
+from teola.runtime.operations import CPU, ENGINE, SCANS
 from teola.runtime.values import Cell, Key, constant
 
 Form = Literal["cpu", "scan", "engine", "llm", "region"]
@@ -24,7 +24,8 @@ class Prepared:
 
     ``lists`` names the inputs that groups slice; ``cells`` the output ports (name, is a list);
     ``after`` the ids it is ordered behind; ``static`` digests all that does not depend on inputs
-    (None: never shared between queries); ``constants`` the inputs that are, ``limits`` its clocks; ``body`` a region's nodes in order.
+    (None: never shared between queries); ``constants`` are the inputs that never change, ``limits``
+    its clocks; ``body`` a region's nodes in order; ``keeps``: it fills an unnamed collection.
     """
 
     id: str
@@ -178,7 +179,8 @@ class _Preparation:
 
     def list_inputs(self, node: Primitive, operation: Operation) -> frozenset[str]:
         kinds = {name: input_kind(operation, name) for name in node.inputs}
-        return frozenset(name for name, port in kinds.items() if port and port.kind in ("map", "scan"))
+        listed = {name for name, port in kinds.items() if port and port.kind in ("map", "scan")}
+        return frozenset(listed)
 
     def static(self, node: Primitive, head: Primitive | None, operation: Operation) -> Key | None:
         """The part of the content key that no input changes; None where a result may not be
@@ -189,8 +191,8 @@ class _Preparation:
         engine = self.identities.get(node.engine or "", "").encode()
         configs = [dict(node.config), dict(head.config) if head else {}]
         for name in ("tokenizer", "embedder"):
-            if isinstance(named := node.config.get(name), str):
-                configs.append({name: self.identities.get(named, named)})
+            named = node.config.get(name)
+            configs += [{name: self.identities.get(named, named)}] if isinstance(named, str) else []
         return digest(node.operation.encode(), engine, of_json(configs))
 
     def prepared_region(self, node: Region) -> Prepared:

@@ -10,10 +10,15 @@ if TYPE_CHECKING:
     from teola.runtime.engines.tokenizer import Tokenizer
 
 
+def _missing(name: str) -> Any:
+    raise LookupError(f"no engine {name!r} in this context")
+
+
 @dataclass(frozen=True, slots=True)
 class TaskContext:
-    """``collection`` and ``pending`` are the names an ingest writes under; ``epoch`` is the life
-    of the task's engine, ``embedder`` the identity of what makes a collection's vectors; ``tokenizer`` and ``text_limit`` look up another engine by name."""
+    """``collection`` and ``pending`` are the names an ingest writes under; ``epoch`` is the life of
+    the task's engine, ``embedder`` the identity of what makes a collection's vectors; ``tokenizer``
+    and ``text_limit`` look up another engine by name."""
 
     config: Mapping[str, Any]
     engine_name: str = ""
@@ -21,9 +26,5 @@ class TaskContext:
     pending: str = ""
     epoch: int = 0
     embedder: str | None = None
-    tokenizer: Callable[[str], Tokenizer] = lambda name: _missing(name)
-    text_limit: Callable[[str], int] = lambda name: _missing(name)
-
-
-def _missing(name: str) -> Any:
-    raise LookupError(f"no engine {name!r} in this context")
+    tokenizer: Callable[[str], Tokenizer] = _missing
+    text_limit: Callable[[str], int] = _missing

@@ -13,7 +13,7 @@ from teola.runtime.values import Cell, Source
 
 class PrimitiveRun(Run):
     """A primitive. Without stream inputs it has one group; with them, group g takes the items
-    ``[g·k, (g+1)·k)`` of every list input (compiler.md, "Streams"). Results leave in index order."""
+    ``[g·k, (g+1)·k)`` of every list input. Results leave in index order."""
 
     __slots__ = ("finished", "fixed", "flushed", "last_group", "lists", "next_group", "values")
 

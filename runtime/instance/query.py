@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from teola.compiler.graph.pgraph import INPUTS, OutputPort
-from teola.runtime.errors import ModuleError, RunError
+from teola.runtime.errors import RunError
 from teola.runtime.events import (
     ItemAdded,
     Listener,

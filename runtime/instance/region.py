@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from teola.compiler.graph.pgraph import Ref, Region
@@ -116,7 +117,7 @@ class EachRun(RegionRun):
                 "index": constant(index, of_json(index)),
             }
             name = f"{self.prepared.id}[{index}]"
-            self.scopes[index] = self.iterate(name, bound, lambda index=index: self._ended(index))
+            self.scopes[index] = self.iterate(name, bound, partial(self._ended, index))
         self._flush()
 
     def _ended(self, index: int) -> None:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Scope:
     """Runs by node id, the ports a region binds, and the scope around.
 
-    ``path`` names the iteration: ``("answer.refine[2]",)``; an instance is (primitive, path, group).
+    ``path`` names the iteration, ``("answer.refine[2]",)``: an instance is (primitive, path,
+    group).
     """
 
     __slots__ = ("bound", "parent", "path", "region", "runs")

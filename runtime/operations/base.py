@@ -29,6 +29,7 @@ class Scan(ABC):
 
     def __init__(self, config: Values, fixed: Values, inputs: Sequence[str]) -> None:
         """``fixed`` are the inputs that are no lists, ``inputs`` the names of those that are."""
+        self.config, self.fixed, self.inputs = config, fixed, inputs
 
     @abstractmethod
     def feed(self, name: str, items: Sequence[Any]) -> list[Any]:

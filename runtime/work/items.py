@@ -44,7 +44,16 @@ def run_items(scheduler: Scheduler, run: Run, group: int, inputs: dict[str, Any]
 class _ItemsWork:
     """One group on its way: what is new goes to the engine, what comes back to the run."""
 
-    __slots__ = ("computed", "context", "engine", "group", "inputs", "operation", "run", "scheduler")
+    __slots__ = (
+        "computed",
+        "context",
+        "engine",
+        "group",
+        "inputs",
+        "operation",
+        "run",
+        "scheduler",
+    )
 
     def __init__(
         self,
@@ -103,7 +112,7 @@ def _check_state(
         if value.epoch is not None and value.epoch != engine.epoch:
             raise StateLost(
                 run.prepared.place,
-                f"the collection was lost when engine '{engine.name}' restarted: run the query again",
+                f"the collection was lost when engine '{engine.name}' restarted: run it again",
             )
         if value.store != engine.identity:
             raise ModuleError(run.prepared.place, "the collection lives in another store", "item")
@@ -167,7 +176,7 @@ def publish_items(scheduler: Scheduler, run: Run, values: dict[str, Any]) -> boo
             reply = await engine.handle.control(*command)
         except ModuleError as error:
             run.fail(error)
-        except Exception as error:  # whatever the engine raises becomes the module's error
+        except Exception as error:  # noqa: BLE001 - becomes the module's error
             run.fail(ModuleError(run.prepared.place, f"publishing failed: {error}"))
         else:
             scheduler.ready(lambda: run.finish({**values, **operation.ending(reply, context)}))

@@ -278,10 +278,12 @@ async def _bounded(
 
 async def assert_idle(bench: Bench) -> None:
     """Nothing is left of any query, in the pool or in an engine."""
-    assert bench.pool.check_integrity() == []
+    problems = bench.pool.check_integrity()
+    assert problems == [], problems
     for spy in bench.spies:
         if spy.kind == "llm" and spy.alive:
-            assert await spy.handle.control("describe", {}) == {"running": 0}
+            described = await spy.handle.control("describe", {})
+            assert described == {"running": 0}, described
 
 
 def result_of(events: Sequence[tuple[float, Event]]) -> RunResult:

@@ -1,0 +1,238 @@
+"""What every store does: atomic ingest, replacing by document, exact search with ties in order."""
+
+import numpy as np
+import pytest
+
+from teola.runtime.engines.protocol import Failure, Request
+from teola.runtime.errors import RunError, UnsupportedError
+
+AXES = np.eye(4, dtype=np.float32)
+
+
+def chunk(name, document="book"):
+    return {
+        "id": name,
+        "text": f"text of {name}",
+        "document": document,
+        "index": 0,
+        "context": None,
+        "meta": {"from": document},
+    }
+
+
+def ingest(store, pending, rows, collection="shelf"):
+    return store.items("ingest", rows, collection=collection, pending=pending)
+
+
+def publish(store, rows, collection="shelf", **more):
+    ingest(store, "new", rows, collection)
+    return store.control("publish", collection=collection, pending="new", **more)
+
+
+def search(store, vector, top_k=10, collection="shelf", **more):
+    (found,) = store.items(
+        "search", [np.asarray(vector, np.float32)], collection=collection, top_k=top_k, **more
+    )
+    return found
+
+
+def names(found):
+    return [passage["id"] for passage in found]
+
+
+def test_passages_come_best_first_with_score_and_rank(store):
+    publish(store, [(chunk("a"), AXES[0]), (chunk("b"), AXES[0] + AXES[1]), (chunk("c"), AXES[1])])
+    found = search(store, AXES[1])
+    assert names(found) == ["c", "b", "a"]
+    assert [passage["rank"] for passage in found] == [1, 2, 3]
+    assert [passage["score"] for passage in found] == pytest.approx([1, 0.5**0.5, 0], abs=1e-6)
+    assert all(type(passage["score"]) is float for passage in found)
+    assert found[0] == {**chunk("c"), "score": found[0]["score"], "rank": 1}
+
+
+def test_equal_scores_come_in_the_order_of_the_chunks(store):
+    publish(store, [(chunk(f"c{number:02}"), AXES[number % 2]) for number in range(40)])
+    assert names(search(store, AXES[1], 3)) == ["c01", "c03", "c05"]
+    assert names(search(store, AXES[1], 21))[-2:] == ["c39", "c00"]
+
+
+def test_top_k_larger_than_the_collection_gives_all(store):
+    publish(store, [(chunk("a"), AXES[0])])
+    assert names(search(store, AXES[0], 50)) == ["a"]
+    assert search(store, AXES[0], 0) == []
+
+
+def test_passages_under_min_score_are_left_out(store):
+    publish(store, [(chunk("a"), AXES[0]), (chunk("b"), AXES[1])])
+    assert names(search(store, AXES[0], min_score=0.5)) == ["a"]
+    assert search(store, AXES[2], min_score=0.5) == []
+
+
+def test_a_query_finds_the_same_alone_and_in_a_batch(store):
+    numbers = np.random.default_rng(1)
+    vectors = numbers.standard_normal((200, 16), dtype=np.float32)
+    publish(store, [(chunk(f"c{place}"), vector) for place, vector in enumerate(vectors)])
+    queries = list(numbers.standard_normal((40, 16), dtype=np.float32))
+    together = store.items("search", queries, collection="shelf", top_k=5)
+    assert together == [search(store, query, 5) for query in queries]
+
+
+def test_requests_of_one_batch_keep_apart(store):
+    publish(store, [(chunk("a"), AXES[0]), (chunk("b"), AXES[1])])
+    common = {"collection": "shelf", "top_k": 1}
+    first, none, unknown, second = store.run(
+        Request("search", [AXES[0]], common),
+        Request("search", [], common),
+        Request("search", [AXES[0]], {**common, "collection": "nowhere"}),
+        Request("search", [AXES[1]], common),
+    )
+    assert (names(first[0]), none, names(second[0])) == (["a"], [], ["b"])
+    assert isinstance(unknown, Failure)
+
+
+def test_an_unknown_collection_is_named(store):
+    failure = store.items("search", [AXES[0]], collection="nowhere", top_k=1)
+    assert isinstance(failure, Failure)
+    assert failure.kind == "item"
+    assert "'nowhere'" in failure.message
+
+
+def test_a_collection_of_nothing_answers_nothing(store):
+    assert publish(store, []) == {"count": 0}
+    assert search(store, AXES[0]) == []
+    assert publish(store, [(chunk("a"), AXES[0])]) == {"count": 1}
+    assert names(search(store, AXES[0])) == ["a"]
+
+
+def test_nothing_is_seen_before_it_is_published(store):
+    publish(store, [(chunk("a"), AXES[0])])
+    ingest(store, "p1", [(chunk("b", "other"), AXES[1])])
+    ingest(store, "p1", [(chunk("c", "other"), AXES[2])])
+    assert names(search(store, AXES[1])) == ["a"]
+    store.control("publish", collection="shelf", pending="p1")
+    assert names(search(store, AXES[1])) == ["b", "a", "c"]
+
+
+def test_what_is_discarded_leaves_nothing(store):
+    ingest(store, "p1", [(chunk("b"), AXES[1])])
+    assert store.control("describe")["pending"] == ["p1"]
+    store.control("discard", pending="p1")
+    store.control("discard", pending="p1")
+    assert store.control("describe") == {"collections": {}, "pending": []}
+
+
+def test_publishing_replaces_by_document(store):
+    publish(
+        store,
+        [
+            (chunk("a1", "a"), AXES[0]),
+            (chunk("a2", "a"), AXES[0]),
+            (chunk("b1", "b"), AXES[0]),
+            (chunk("a3", "a"), AXES[0]),
+        ],
+    )
+    assert publish(store, [(chunk("a1", "a"), AXES[0])]) == {"count": 2}
+    assert sorted(names(search(store, AXES[0]))) == ["a1", "b1"]
+
+
+def test_writing_what_is_there_changes_nothing(store):
+    rows = [(chunk("a1", "a"), AXES[0]), (chunk("a2", "a"), AXES[1])]
+    publish(store, rows)
+    before = search(store, AXES[0])
+    ingest(store, "new", rows)
+    assert publish(store, rows) == {"count": 2}
+    assert search(store, AXES[0]) == before
+
+
+def test_two_pending_versions_keep_apart(store):
+    ingest(store, "p1", [(chunk("a", "a"), AXES[0])])
+    ingest(store, "p2", [(chunk("b", "b"), AXES[0])])
+    store.control("discard", pending="p1")
+    store.control("publish", collection="shelf", pending="p2")
+    assert names(search(store, AXES[0])) == ["b"]
+
+
+def test_a_dropped_collection_is_unknown(store):
+    publish(store, [(chunk("a"), AXES[0])])
+    publish(store, [(chunk("b"), AXES[0])], collection="kept")
+    store.control("drop", collection="shelf")
+    store.control("drop", collection="shelf")
+    assert isinstance(store.items("search", [AXES[0]], collection="shelf", top_k=1), Failure)
+    assert names(search(store, AXES[0], collection="kept")) == ["b"]
+
+
+def test_describe_says_what_is_there(store):
+    publish(store, [(chunk("a"), AXES[0])], fingerprint="minilm")
+    assert store.control("describe")["collections"] == {
+        "shelf": {"count": 1, "dimension": 4, "fingerprint": "minilm"}
+    }
+
+
+def test_vectors_of_another_dimension_are_refused_and_change_nothing(store):
+    publish(store, [(chunk("a"), AXES[0])])
+    with pytest.raises(RunError, match="dimensions 2, 4"):
+        publish(store, [(chunk("b", "b"), np.ones(2, np.float32))])
+    assert names(search(store, AXES[0])) == ["a"]
+
+
+def test_another_embedder_is_refused_and_changes_nothing(store):
+    publish(store, [(chunk("a"), AXES[0])], fingerprint="one")
+    with pytest.raises(RunError, match="embedder one, not of two"):
+        publish(store, [(chunk("b", "b"), AXES[0])], fingerprint="two")
+    assert names(search(store, AXES[0])) == ["a"]
+
+
+def test_an_unknown_command_is_refused(store):
+    with pytest.raises(UnsupportedError, match="'compact'"):
+        store.control("compact")
+
+
+@pytest.mark.parametrize(
+    ("metric", "best", "scores"),
+    [
+        ("cosine", "near", [1, 2**-0.5]),
+        ("inner_product", "far", [20, 2]),
+        ("l2", "near", [-1, -761]),
+    ],
+)
+def test_metrics(make_store, metric, best, scores):
+    store = make_store(metric=metric)
+    publish(store, [(chunk("near"), [2.0, 0.0]), (chunk("far"), [20.0, 20.0])])
+    found = search(store, [1.0, 0.0])
+    assert found[0]["id"] == best
+    assert [passage["score"] for passage in found] == pytest.approx(scores, rel=1e-5)
+
+
+def test_a_query_of_another_dimension_fails_alone(make_store):
+    store = make_store()
+    publish(store, [(chunk("a"), AXES[0])])
+    wrong, right = store.items(
+        "search", [np.ones(3, np.float32), AXES[0]], collection="shelf", top_k=1
+    )
+    assert isinstance(wrong, Failure)
+    assert "3 dimensions, collection 'shelf' has 4" in wrong.message
+    assert names(right) == ["a"]
+
+
+def test_a_vector_that_is_no_number_fails_alone(make_store):
+    store = make_store()
+    broken = np.array([1, np.nan, 0, 0], np.float32)
+    failed, fine = ingest(store, "p", [(chunk("a"), broken), (chunk("b"), AXES[0])])
+    assert isinstance(failed, Failure)
+    assert "'a' holds NaN or infinity" in failed.message
+    assert fine is None
+
+
+def test_a_zero_vector_is_like_nothing(make_store):
+    store = make_store()
+    publish(store, [(chunk("zero"), np.zeros(4)), (chunk("one"), AXES[0])])
+    assert [passage["score"] for passage in search(store, AXES[0])] == [1, 0]
+    assert [passage["score"] for passage in search(store, np.zeros(4))] == [0, 0]
+
+
+def test_known_collections_are_listed(make_store):
+    store = make_store()
+    publish(store, [(chunk("a"), AXES[0])], collection="manual")
+    publish(store, [(chunk("a"), AXES[0])], collection="~17")
+    failure = store.items("search", [AXES[0]], collection="manuel", top_k=1)
+    assert failure.message == "there is no collection 'manuel': there are 'manual'"

@@ -1,0 +1,199 @@
+"""The LLM engine on transformers, its generation loop replaced by a scripted one."""
+
+import asyncio
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+
+from teola.runtime.engines.kv_budget import KVBudget
+from teola.runtime.engines.protocol import Generate
+from teola.runtime.engines.transformers import WARM_UP, TransformersLLM
+from teola.runtime.errors import RunError, UnsupportedError
+from teola.runtime.hosts.errors import EngineDied
+
+END = 2
+
+
+@dataclass
+class Output:
+    """As transformers gives it: all tokens so far."""
+
+    request_id: str
+    generated_tokens: list[int] = field(default_factory=list)
+    finished: bool = False
+    error: str | None = None
+
+    def is_finished(self):
+        return self.finished
+
+
+class ScriptedLoop:
+    """Takes requests and says nothing by itself, but for the warm-up."""
+
+    context, vocabulary, ends, details = 100, 50, frozenset([END]), {}
+    budget = KVBudget(pages=8, page_tokens=16, batch_tokens=64)
+
+    def __init__(self, take, ended, warm_up_error=None):
+        self.take, self.ended, self.warm_up_error = take, ended, warm_up_error
+        self.added, self.cancelled, self.accepts = [], [], True
+
+    def add(self, request):
+        if request is WARM_UP:
+            self.take([Output(request.id, [5, 5], finished=True, error=self.warm_up_error)])
+        else:
+            self.added.append(request.id)
+        return self.accepts
+
+    def cancel(self, request_id):
+        self.cancelled.append(request_id)
+
+    def stop(self):
+        self.ended(None)
+
+
+def test_room_is_what_fits_with_every_last_page_nearly_empty():
+    budget = KVBudget.of({"kv_pages": 512, "kv_page_tokens": 32})
+    assert budget.max_requests == 32
+    assert budget.kv_tokens == (435 - 32) * 32
+    with pytest.raises(UnsupportedError, match="kv_pages: 7"):
+        KVBudget.of({"kv_pages": 7})
+
+
+def play(scene, **settings):
+    """Run ``scene(engine, loop, events)`` on an engine with a scripted loop."""
+
+    async def main():
+        engine, steps = TransformersLLM({}), []
+
+        def load(loop):
+            return ScriptedLoop(
+                lambda outputs: loop.call_soon(engine._take, outputs),
+                lambda error: loop.call_soon(engine._loop_ended, error),
+                **settings,
+            )
+
+        engine._load = load
+        engine._thread = SimpleNamespace(call=_at_once, close=lambda: None)
+        engine.listen(steps.append)
+        await engine.start()
+        await scene(engine, engine._generation, steps)
+
+    asyncio.run(main())
+
+
+async def _at_once(function, *arguments):
+    return function(*arguments)
+
+
+async def pause():
+    """Let everything that is due on the loop happen."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def request(name, tokens=(7, 8), max_tokens=4, **settings):
+    return Generate(name, tokens, max_tokens, **settings)
+
+
+def test_one_step_is_one_message_and_outputs_become_what_is_new():
+    async def scene(engine, loop, steps):
+        await engine.submit([request("a"), request("b")])
+        loop.take([Output("a", [10]), Output("b", [20])])
+        loop.take([Output("a", [10, 11]), Output("b", [20, END], finished=True)])
+        loop.take([Output("a", [10, 11, 12, 13], finished=True)])
+        await pause()
+        plain = [[(e.id, list(e.tokens), e.finish_reason) for e in step] for step in steps]
+        assert plain == [
+            [("a", [10], None), ("b", [20], None)],
+            [("a", [11], None), ("b", [], "stop")],
+            [("a", [12, 13], "length")],
+        ]
+
+    play(scene)
+
+
+def test_the_end_token_is_a_token_where_it_is_ignored():
+    async def scene(engine, loop, steps):
+        await engine.submit([request("a", ignore_eos=True)])
+        loop.take([Output("a", [9, 9, 9, END], finished=True)])
+        await pause()
+        assert steps[0][0].tokens == [9, 9, 9, END]
+        assert steps[0][0].finish_reason == "length"
+
+    play(scene)
+
+
+def test_an_aborted_request_the_loop_had_not_seen_is_cancelled_when_it_shows_up():
+    async def scene(engine, loop, steps):
+        await engine.submit([request("a")])
+        await engine.abort(["a", "unknown"])
+        assert loop.cancelled == ["a"]
+        loop.take([Output("a", [10])])
+        await pause()
+        assert loop.cancelled == ["a", "a"]
+        loop.take([Output("a", [10, 11], finished=True)])
+        await pause()
+        assert loop.cancelled == ["a", "a"]
+        assert steps == []
+
+    play(scene)
+
+
+def test_what_can_never_fit_never_reaches_the_loop():
+    async def scene(engine, loop, steps):
+        room = min(loop.context, loop.budget.kv_tokens)
+        await engine.submit(
+            [request("large", [1] * room, 1), request("fits", [1] * (room - 1), 1),
+             request("strange", [-1]), request("strange too", [50])]
+        )  # fmt: skip
+        assert loop.added == ["fits"]
+        assert [event.id for event in steps[0]] == ["large", "strange", "strange too"]
+        assert {event.failure.kind for event in steps[0]} == {"item"}
+
+    play(scene)
+
+
+def test_when_the_loop_ends_every_request_fails_and_later_calls_say_so():
+    async def scene(engine, loop, steps):
+        await engine.submit([request("a"), request("b")])
+        loop.ended(MemoryError("no page left"))
+        await pause()
+        assert [event.id for event in steps[0]] == ["a", "b"]
+        assert all("MemoryError: no page left" in event.failure.message for event in steps[0])
+        with pytest.raises(EngineDied, match="no page left"):
+            await engine.submit([request("c")])
+        await engine.abort(["a"])
+        await engine.close()
+
+    play(scene)
+
+
+def test_a_loop_that_takes_no_more_is_dead():
+    async def scene(engine, loop, steps):
+        loop.accepts = False
+        with pytest.raises(EngineDied):
+            await engine.submit([request("a")])
+
+    play(scene)
+
+
+def test_an_engine_that_cannot_generate_does_not_start():
+    async def scene(engine, loop, steps):
+        pytest.fail("it started")
+
+    with pytest.raises(RunError, match="does not generate.*out of memory"):
+        play(scene, warm_up_error="out of memory")
+
+
+def test_a_closed_engine_says_nothing_more():
+    async def scene(engine, loop, steps):
+        await engine.submit([request("a")])
+        await engine.close()
+        loop.take([Output("a", [1], finished=True)])
+        await pause()
+        assert steps == []
+        with pytest.raises(RunError, match="not been started"):
+            await engine.submit([request("b")])
+
+    play(scene)
