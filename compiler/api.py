@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from teola.compiler.check import check
@@ -15,6 +16,7 @@ from teola.compiler.locations import find_workflow
 from teola.compiler.passes.base import Pass
 from teola.compiler.passes.pipeline import LEVELS, run_pipeline
 from teola.compiler.plan import Plan
+from teola.compiler.rebind import rebind_engines
 from teola.compiler.source import Source
 
 DEFAULT_LEVEL = "O1"
@@ -30,7 +32,8 @@ def compile_workflow(
     """Compile what ``name`` means: a workflow file (YAML), a p-graph in text form (``*.pgraph``),
     a plan file (``*.plan.json``, returned as it is), or the name of a packaged workflow.
 
-    ``passes`` replaces the level's own; ``sets`` are ``path=value`` replacements of constants.
+    ``passes`` replaces the level's own; ``sets`` are ``path=value`` replacements
+    of constants (of a plan or a text-form graph: of its engines).
 
     Raises:
         CompileError: the file is missing or not valid; ``diagnostics`` says where and why.
@@ -39,9 +42,10 @@ def compile_workflow(
     if path.suffix == ".json":
         return _load_plan(path, sets)
     if path.suffix == ".pgraph":
-        return _optimise(parse_graph(Source.read(path)), path, level, passes)
-    graph = check_file(path, sets)
-    return _optimise(lower(graph), path, level, passes, graph.deadline_s)
+        graph = rebind_engines(parse_graph(Source.read(path)), sets, str(path))
+        return _optimise(graph, path, level, passes)
+    modules = check_file(path, sets)
+    return _optimise(lower(modules), path, level, passes, modules.deadline_s)
 
 
 def check_file(path: Path, sets: Sequence[str] = ()) -> ModuleGraph:
@@ -71,8 +75,5 @@ def _optimise(
 
 
 def _load_plan(path: Path, sets: Sequence[str]) -> Plan:
-    if sets:
-        raise CompileError(
-            f"{path}: --set changes a workflow, not a compiled plan: set it when compiling"
-        )
-    return Plan.load(path)
+    plan = Plan.load(path)
+    return replace(plan, graph=rebind_engines(plan.graph, sets, str(path)))

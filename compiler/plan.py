@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from teola.compiler.engines import portable
 from teola.compiler.errors import PlanError
 from teola.compiler.graph.pgraph import (
     Const,
@@ -272,7 +273,7 @@ def _encode(plan: Plan, inputs: Sequence[InputPort]) -> dict[str, Any]:
             for port in inputs
         ],
         "outputs": [{"name": o.name, "type": o.type, "ref": _ref(o.ref)} for o in graph.outputs],
-        "engines": {name: dict(config) for name, config in graph.engines.items()},
+        "engines": {name: portable(config) for name, config in graph.engines.items()},
         "nodes": [_node(node) for node in graph.nodes],
         "edges": [
             {"kind": e.kind, "source": e.source, "target": e.target} for e in sorted(graph.edges)

@@ -7,11 +7,13 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from teola.compiler.engines import LOCAL
 from teola.compiler.errors import TeolaError
 from teola.runtime.engine_scheduler import BatchScheduler
 from teola.runtime.engines.protocol import Capabilities
 from teola.runtime.engines.registry import find_entry
 from teola.runtime.engines.tokenizer import Tokenizer, load_tokenizer
+from teola.runtime.errors import ModelError
 from teola.runtime.events import EngineStatus
 from teola.runtime.hosts import EngineDied, EngineHandle, connect
 from teola.runtime.llm_scheduler import LLMScheduler
@@ -119,6 +121,11 @@ class PooledEngine:
     async def _fetch(self) -> None:
         if not self.entry.weights:
             return
+        if self.config.get("model") == LOCAL and not self.config.get("path"):
+            raise ModelError(
+                f"the model of engine '{self.name}' is a local folder, which a plan does not name: "
+                f"--set engines.{self.name}.path=FOLDER"
+            )
         loop = asyncio.get_running_loop()
 
         def progress(state: str, fraction: float | None, detail: str) -> None:

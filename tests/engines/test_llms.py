@@ -83,14 +83,16 @@ def test_who_does_not_stream_gets_one_event(llm, prompts):
 @pytest.mark.parametrize("llm", REAL, indirect=True)
 def test_as_many_requests_as_told_run_at_once(llm, prompts):
     count = llm.capabilities.max_requests
-    answers = llm.generate(*((prompts[0] + [number + 100], 3, {}) for number in range(count)))
+    answers = llm.generate(
+        *((prompts[0] + [number + 100], 3, {"ignore_eos": True}) for number in range(count))
+    )
     assert [answer.failure for answer in answers] == [None] * count
-    assert all(answer.tokens for answer in answers)
+    assert [len(answer.tokens) for answer in answers] == [3] * count
 
 
 @pytest.mark.parametrize("llm", REAL, indirect=True)
 def test_a_long_prompt_is_answered_beside_short_ones(llm, prompts):
-    long = [100 + place % 1000 for place in range(2000)]
+    long = [100 + place % 1000 for place in range(1500)]
     answers = llm.generate((long, 2, {"ignore_eos": True}), (prompts[0], 4, {}))
     assert [len(answer.tokens) for answer in answers] == [2, 4]
 

@@ -1,0 +1,427 @@
+"""Hypothesis strategies: graphs that hold every rule of the table, and workflows in YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from hypothesis import strategies as st
+
+from teola.compiler.graph.effects import effect_edges
+from teola.compiler.graph.pgraph import (
+    Const,
+    Edge,
+    InputPort,
+    Json,
+    Node,
+    Operand,
+    OutputPort,
+    PGraph,
+    Primitive,
+    Ref,
+    Region,
+)
+
+Draw = Callable[[Any], Any]
+
+identifiers = st.from_regex(r"[a-z][a-z0-9_]{0,6}", fullmatch=True) | st.sampled_from(
+    ["when", "engine", "group", "graph", "input", "each", "order"]
+)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**12), 10**12)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+configs = st.dictionaries(
+    identifiers.filter(lambda name: name not in ("engine", "group")), json_values, max_size=2
+)
+
+ENGINES: dict[str, dict[str, Json]] = {
+    name: {"kind": kind, "backend": "fake"}
+    for name, kind in (("llm", "llm"), ("emb", "embedder"), ("rr", "reranker"), ("store", "store"))
+}
+
+
+@dataclass
+class _Graph:
+    """A graph that grows: ``ports`` are the references that can be used now, by type."""
+
+    draw: Draw
+    nodes: list[Node] = field(default_factory=list)
+    ports: dict[str, list[Ref]] = field(default_factory=dict)
+    count: int = 0
+
+    def new_id(self, word: str) -> str:
+        self.count += 1
+        return f"{self.draw(identifiers)}{self.count}.{word}"
+
+    def offer(self, kind: str, ref: Ref) -> None:
+        self.ports.setdefault(kind, []).append(ref)
+
+    def pick(self, *kinds: str) -> Ref | None:
+        found = [ref for kind in kinds for ref in self.ports.get(kind, ())]
+        return self.draw(st.sampled_from(found)) if found else None
+
+    def primitive(
+        self,
+        operation: str,
+        inputs: dict[str, Operand],
+        lists: tuple[str, ...] = (),
+        *,
+        engine: str | None = None,
+        region: str = "",
+        config: dict[str, Json] | None = None,
+    ) -> str:
+        group = None
+        chosen = dict(inputs)
+        if lists and self.draw(st.booleans()):
+            group = self.draw(st.integers(1, 100))
+            for name in lists:
+                ref = chosen[name]
+                if isinstance(ref, Ref):
+                    chosen[name] = Ref(ref.node, ref.port, ref.fields, True)
+        id_ = self.new_id(operation)
+        module = self.draw(st.just("") | identifiers)
+        own = {**(config or {}), **self.draw(configs)}
+        self.nodes.append(
+            Primitive(id_, operation, chosen, own, engine, (), region, group, module)
+        )
+        return id_
+
+    def step(self, region: str, depth: int) -> None:
+        """Add one node, or one unit, or one region with its body."""
+        steps = [self.lists, self.models, self.call, self.collection, self.scalar]
+        steps += [self.region] if depth < 2 else []
+        self.draw(st.sampled_from(steps))(region, depth)
+
+    def lists(self, region: str, depth: int) -> None:
+        ref = self.pick("texts", "passages")
+        if ref is None:
+            return
+        kind = "texts" if ref in self.ports.get("texts", ()) else "passages"
+        name = self.draw(st.sampled_from(["distinct", "take", "concat"]))
+        if name == "concat":
+            other = self.pick(kind) or ref
+            inputs: dict[str, Operand] = {self.draw(identifiers): ref}
+            inputs[f"{self.draw(identifiers)}_2"] = other
+            id_ = self.primitive("concat", inputs, tuple(inputs), region=region)
+        else:
+            config: dict[str, Json] = {"count": 3} if name == "take" else {}
+            id_ = self.primitive(name, {"items": ref}, ("items",), region=region, config=config)
+        self.offer(kind, Ref(id_, "items"))
+
+    def models(self, region: str, depth: int) -> None:
+        ref, passages = self.pick("texts"), self.pick("passages")
+        if passages is not None and self.draw(st.booleans()):
+            query = self.pick("text") or Const("query")
+            id_ = self.primitive(
+                "score",
+                {"passages": passages, "query": query},
+                ("passages",),
+                engine="rr",
+                region=region,
+            )
+            self.offer("passages", Ref(id_, "passages"))
+        elif ref is not None:
+            id_ = self.primitive("embed", {"texts": ref}, ("texts",), engine="emb", region=region)
+            self.offer("vectors", Ref(id_, "embeddings"))
+
+    def call(self, region: str, depth: int) -> None:
+        inputs: dict[str, Operand] = {}
+        for ref in (self.pick("text"), self.pick("passages"), self.pick("texts")):
+            if ref is not None and self.draw(st.booleans()):
+                inputs[self.draw(identifiers)] = ref
+        messages: Json = [{"role": "user", "template": self.draw(texts)}]
+        config: dict[str, Json] = {"messages": messages, "sampling": {"max_tokens": 8}}
+        head = self.primitive("prefill", inputs, engine="llm", region=region, config=config)
+        tail = self.primitive("decode", {"state": Ref(head, "state")}, engine="llm", region=region)
+        self.offer("text", Ref(tail, "text"))
+        self.offer("texts", Ref(tail, "lines"))
+
+    def collection(self, region: str, depth: int) -> None:
+        vectors = self.pick("vectors")
+        if vectors is None:
+            return
+        name: Operand = Const(self.draw(st.sampled_from(["kb", "other"])))
+        if self.draw(st.booleans()):
+            chunks = self.pick("passages")
+            if chunks is None:
+                return
+            inputs: dict[str, Operand] = {"chunks": chunks, "embeddings": vectors}
+            if self.draw(st.booleans()):
+                inputs["collection"] = name
+            both = ("chunks", "embeddings")
+            id_ = self.primitive("ingest", inputs, both, engine="store", region=region)
+            self.offer("collection", Ref(id_, "collection"))
+        else:
+            where = self.pick("collection") or name
+            inputs = {"embeddings": vectors, "collection": where, "top_k": Const(3)}
+            found = self.primitive(
+                "search", inputs, ("embeddings",), engine="store", region=region
+            )
+            flat = self.primitive(
+                "flatten", {"items": Ref(found, "hits")}, ("items",), region=region
+            )
+            self.offer("passages", Ref(flat, "items"))
+
+    def scalar(self, region: str, depth: int) -> None:
+        value: Operand = self.pick("text") or Const(self.draw(texts))
+        id_ = self.primitive("wrap", {"value": value}, region=region)
+        self.offer("texts", Ref(id_, "items"))
+
+    def region(self, region: str, depth: int) -> None:
+        items = self.pick("texts")
+        if items is None:
+            return
+        kind = self.draw(st.sampled_from(["each", "fold", "reduce"]))
+        id_ = self.new_id(kind)
+        inputs: dict[str, Operand] = {"items": items}
+        if kind == "fold":
+            inputs["initial"] = self.pick("text") or Const("")
+        at = len(self.nodes)
+        outside = {name: list(refs) for name, refs in self.ports.items()}
+        bound = {"each": "item", "fold": "item", "reduce": "index"}[kind]
+        self.offer("text", Ref(id_, bound))
+        if kind == "reduce":
+            self.offer("texts", Ref(id_, "items"))
+        for _ in range(self.draw(st.integers(0, 2))):
+            self.step(id_, depth + 1)
+        self.call(id_, depth + 1)
+        result = self.ports["text"][-1]
+        config: dict[str, Json] = {"fan_in": 2} if kind == "reduce" else {}
+        self.nodes.insert(
+            at, Region(id_, kind, inputs, {"text": result}, config, (), region, "m")
+        )
+        self.ports = outside
+        self.offer("texts" if kind == "each" else "text", Ref(id_, "text"))
+
+
+@st.composite
+def pgraphs(draw: Draw, steps: int = 8) -> PGraph:
+    """A random p-graph that the verifier takes: regions, streams, units, effects, order edges."""
+    graph = _Graph(draw)
+    inputs = [
+        InputPort("texts", "list<text>", None, draw(texts)),
+        InputPort("question", "text", draw(st.none() | st.tuples(texts))),
+        InputPort("passages", "list<passage>"),
+        InputPort("anything", "json", draw(st.none() | st.tuples(json_values))),
+    ]
+    for kind, name in (("texts", "texts"), ("text", "question"), ("passages", "passages")):
+        graph.offer(kind, Ref("inputs", name))
+    graph.offer("text", Ref("inputs", "anything", ("a", "b"), default=("",)))
+    for _ in range(draw(st.integers(0, steps))):
+        graph.step("", 0)
+    kinds = {"text": "text", "texts": "list<text>", "passages": "list<passage>"}
+    outputs = tuple(
+        OutputPort(f"out{number}", kinds[kind], ref)
+        for number, (kind, ref) in enumerate(
+            (kind, draw(st.sampled_from(refs))) for kind, refs in graph.ports.items() if kind in kinds
+        )
+    )
+    top = [node.id for node in graph.nodes if not node.region]
+    order = {
+        Edge("order", source, target)
+        for source, target in zip(top, top[1:], strict=False)
+        if draw(st.booleans())
+    }
+    return PGraph(
+        draw(identifiers),
+        tuple(inputs),
+        outputs,
+        tuple(graph.nodes),
+        frozenset(order) | effect_edges(graph.nodes),
+        ENGINES,
+    )
+
+
+WORDS = "lake river stone cloud seven blue query index answer slow".split()
+sentences = st.lists(st.sampled_from(WORDS), max_size=8).map(" ".join)
+documents = st.lists(sentences, max_size=3).map(
+    lambda found: [{"name": f"d{n}.txt", "text": text} for n, text in enumerate(found)]
+)
+latencies = st.sampled_from([0, 0, 1, 7, 50])
+
+
+@dataclass
+class _Workflow:
+    """A workflow that grows module by module; ``ports`` are references by type."""
+
+    draw: Draw
+    modules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ports: dict[str, list[str]] = field(default_factory=dict)
+    named: list[str] = field(default_factory=list)
+
+    def pick(self, *kinds: str) -> str | None:
+        found = [ref for kind in kinds for ref in self.ports.get(kind, ())]
+        return self.draw(st.sampled_from(found)) if found else None
+
+    def add(
+        self,
+        uses: str,
+        inputs: dict[str, str],
+        settings: dict[str, Any],
+        **outputs: str,
+    ) -> None:
+        id_ = f"m{len(self.modules)}"
+        entry: dict[str, Any] = {"uses": uses, "inputs": inputs}
+        if settings:
+            entry["with"] = settings
+        before = list(self.modules)
+        if before and self.draw(st.integers(0, 5)) == 0:
+            entry["needs"] = [self.draw(st.sampled_from(before))]
+        self.modules[id_] = {key: value for key, value in entry.items() if value}
+        for port, kind in outputs.items():
+            self.ports.setdefault(kind, []).append(f"{id_}.{port}")
+
+    def sampling(self) -> dict[str, Any]:
+        return {"sampling": {"max_tokens": self.draw(st.sampled_from([12, 40, 80]))}}
+
+    def chunk(self) -> None:
+        size = self.draw(st.sampled_from([10, 20, 60]))
+        documents_ref = self.pick("documents") or "inputs.documents"
+        settings = {"size": size, "overlap": self.draw(st.sampled_from([0, 3]))}
+        self.add("chunk", {"documents": documents_ref}, settings, chunks="chunks")
+
+    def index(self) -> None:
+        chunks = self.pick("chunks")
+        if chunks is None:
+            self.chunk()
+            return
+        settings: dict[str, Any] = {}
+        if self.draw(st.booleans()):
+            settings["collection"] = self.draw(st.sampled_from(["kb", "other"]))
+            self.named.append(settings["collection"])
+        self.add("index", {"chunks": chunks}, settings, collection="collection", count="int")
+
+    def search(self) -> None:
+        settings: dict[str, Any] = {"top_k": self.draw(st.integers(0, 4))}
+        inputs: dict[str, str] = {}
+        if self.named and self.draw(st.booleans()):
+            settings["collection"] = self.draw(st.sampled_from(self.named))
+        elif (collection := self.pick("collection")) is not None:
+            inputs["collection"] = collection
+        else:
+            self.index()
+            return
+        if self.draw(st.booleans()) and (many := self.pick("texts")) is not None:
+            inputs["queries"] = many
+        else:
+            inputs["query"] = self.pick("text") or "inputs.question"
+        if self.draw(st.integers(0, 3)) == 0:
+            settings["limit"] = self.draw(st.integers(1, 4))
+        self.add("search", inputs, settings, passages="passages")
+
+    def rerank(self) -> None:
+        passages = self.pick("passages", "chunks")
+        if passages is None:
+            self.search()
+            return
+        query = self.pick("text") or "inputs.question"
+        inputs = {"query": query, "passages": passages}
+        self.add("rerank", inputs, {"top_k": self.draw(st.integers(0, 4))}, passages="passages")
+
+    def expand_query(self) -> None:
+        settings = {
+            "count": self.draw(st.integers(1, 4)),
+            "keep_original": self.draw(st.booleans()),
+            **self.sampling(),
+        }
+        question = self.pick("text") or "inputs.question"
+        self.add("expand_query", {"question": question}, settings, queries="texts")
+
+    def rewrite_query(self) -> None:
+        question = self.pick("text") or "inputs.question"
+        self.add("rewrite_query", {"question": question}, self.sampling(), query="text")
+
+    def generate(self) -> None:
+        inputs = {"a": self.pick("text") or "inputs.question"}
+        prompt = "Say {{ a }}"
+        if (many := self.pick("texts")) is not None and self.draw(st.booleans()):
+            inputs["b"] = many
+            prompt += " and {{ b | join(', ') }}"
+        if (passages := self.pick("passages", "chunks")) is not None and self.draw(st.booleans()):
+            inputs["c"] = passages
+            prompt += " for {% for p in c %}{{ p }}{% endfor %}"
+        settings: dict[str, Any] = {"prompt": prompt, **self.sampling()}
+        shape = self.draw(st.sampled_from(["text", "lines", "counted"]))
+        if shape == "text":
+            self.add("generate", inputs, settings, text="text")
+        else:
+            settings["output"] = "lines" if shape == "lines" else {"lines": {"count": 2}}
+            self.add("generate", inputs, settings, text="text", lines="texts")
+
+    def synthesize(self) -> None:
+        passages = self.pick("passages", "chunks", "texts")
+        if passages is None:
+            self.generate()
+            return
+        mode = self.draw(st.sampled_from(["one_shot", "refine", "tree"]))
+        settings: dict[str, Any] = {"mode": mode, **self.sampling()}
+        if mode == "tree":
+            settings["fan_in"] = self.draw(st.integers(2, 3))
+        inputs = {"passages": passages}
+        if self.draw(st.booleans()):
+            inputs["question"] = self.pick("text") or "inputs.question"
+        self.add("synthesize", inputs, settings, text="text")
+
+    def outputs(self) -> dict[str, str]:
+        kinds = ("text", "texts", "passages", "chunks", "int")
+        refs = [ref for kind in kinds for ref in self.ports.get(kind, ()) if "inputs" not in ref]
+        if not refs:
+            return {"out": "inputs.question"}
+        chosen = self.draw(st.lists(st.sampled_from(refs), min_size=1, max_size=4, unique=True))
+        return {f"out{number}": ref for number, ref in enumerate(chosen)}
+
+
+@st.composite
+def workflows(draw: Draw, modules: int = 30) -> str:
+    """A random workflow file on fake engines, every reference valid: at most ``modules`` modules.
+
+    Its inputs are ``documents`` and ``question``.
+    """
+    made = _Workflow(draw)
+    made.ports = {"documents": ["inputs.documents"], "text": ["inputs.question"]}
+    steps = [
+        made.chunk,
+        made.index,
+        made.search,
+        made.rerank,
+        made.expand_query,
+        made.rewrite_query,
+        made.generate,
+        made.synthesize,
+    ]
+    for _ in range(draw(st.integers(1, modules))):
+        draw(st.sampled_from(steps))()
+    engines = {
+        "llm": {"max_requests": draw(st.sampled_from([1, 3, 64]))},
+        "embedder": {"batch_size": draw(st.sampled_from([1, 5, 32]))},
+        "reranker": {"batch_size": draw(st.sampled_from([2, 32]))},
+        "store": {},
+    }
+    file = {
+        "teola": 1,
+        "name": "generated",
+        "inputs": {"documents": {"type": "list<document>"}, "question": "text"},
+        "engines": {
+            kind: {
+                "kind": kind,
+                "backend": "fake",
+                "latency_ms": draw(latencies),
+                "per_item_ms": draw(latencies),
+                **settings,
+            }
+            for kind, settings in engines.items()
+        },
+        "modules": made.modules,
+        "outputs": made.outputs(),
+    }
+    text: str = yaml.safe_dump(file, sort_keys=False, width=10_000)
+    return text

@@ -1,0 +1,88 @@
+"""The gallery's workflows on the real models: one pool for the session, everything recorded."""
+
+import asyncio
+import json
+
+import pytest
+
+from teola.compiler.api import compile_workflow
+from teola.compiler.locations import gallery
+from teola.runtime import EnginePool, Runner
+from teola.runtime.record import Record
+
+FLOAT32 = tuple(f"engines.{name}.dtype=float32" for name in ("llm", "embedder"))
+SHORT_ANSWERS = {
+    "advanced_rag": (
+        *FLOAT32,
+        "engines.reranker.dtype=float32",
+        "modules.answer.with.sampling.max_tokens=24",
+        "modules.expand.with.sampling.max_tokens=48",
+    ),
+    "naive_rag": (*FLOAT32, "modules.answer.with.sampling.max_tokens=24"),
+}
+QUERY_S = 270
+
+
+class RealModels:
+    """Runs workflows on one pool of real engines, and answers others from what they answered."""
+
+    def __init__(self, loop_runner):
+        self._loop = loop_runner
+        self.record = Record()
+        self._pool = self._run(self._make(self.record.recording))
+
+    async def _make(self, wrap):
+        return EnginePool(wrap=wrap)
+
+    def _run(self, work):
+        return self._loop.run(asyncio.wait_for(work, QUERY_S))
+
+    def plan(self, name, level="O1"):
+        """The plan of a gallery workflow with short answers, in float32."""
+        return compile_workflow(name, level=level, sets=SHORT_ANSWERS[name])
+
+    def ask(self, source, *, share=False, **inputs):
+        """One run on the real engines."""
+        return self._run(self._ask(self._pool, source, share, inputs))
+
+    def replay(self, source, **inputs):
+        """One run answered from the record alone."""
+
+        async def replayed():
+            async with EnginePool(wrap=self.record.replaying) as pool:
+                return await self._ask(pool, source, False, inputs)
+
+        self.record.missing = 0
+        return self._run(replayed())
+
+    async def _ask(self, pool, source, share, inputs):
+        async with Runner(source, pool=pool, share=share) as runner:
+            result = await runner.run(**inputs)
+        return result
+
+    def close(self):
+        assert self._pool.check_integrity() == []
+        self._run(self._pool.close())
+
+
+@pytest.fixture(scope="session")
+def real_models():
+    """The real engines, started once."""
+    with asyncio.Runner() as loop_runner:
+        models = RealModels(loop_runner)
+        yield models
+        models.close()
+
+
+@pytest.fixture(scope="session")
+def few_documents():
+    """Two pages of the sample: enough to search in, quick to embed."""
+    folder = gallery() / "data" / "sqlite"
+    return [str(folder / name) for name in ("isolation.md", "transactions.txt")]
+
+
+@pytest.fixture(scope="session")
+def sample_questions():
+    """The sample's questions, with the passages that answer them."""
+    lines = (gallery() / "data" / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line.strip()]
