@@ -32,12 +32,16 @@ def coerced(value: Json, type: Type) -> Json:
         return [coerced(item, type.item) for item in items]
     if type.name == "float" and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if type.name in ("chunk", "passage") and isinstance(value, dict):
+        if value.keys() >= {"id", "document"}:
+            return value
+        return {**_passage(str(value["text"])), **value}
     if type.name == "passage" and isinstance(value, str):
         return _passage(value)
     return value
 
 
-def _passage(text: str) -> Json:
+def _passage(text: str) -> dict[str, Json]:
     """A passage of a text: its id is the text's hash, so that equal texts are one passage."""
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
     return {"id": f"text-{digest}", "text": text, "document": "", "index": 0, "meta": {}}
@@ -99,12 +103,23 @@ def _embedding(value: Json) -> str | None:
     return None if numbers else f"expected embedding (a list of numbers), got {described(value)}"
 
 
+def _json(value: object) -> str | None:
+    """JSON: null, bools, numbers, texts, lists of these and maps from texts to these."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return None
+    if isinstance(value, list):
+        return next((wrong for item in value if (wrong := _json(item)) is not None), None)
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return next((wrong for item in value.values() if (wrong := _json(item)) is not None), None)
+    return f"expected json (plain data), got a {type(value).__name__}"
+
+
 _CHECKS: dict[str, Check] = {
     "text": _expect("text", str),
     "int": _expect("int", int),
     "float": _expect("float", int, float),
     "bool": _expect("bool", bool),
-    "json": lambda value: None,
+    "json": _json,
     "document": _document,
     "chunk": lambda value: _record("chunk", ("text",), value, "{id, text, …}"),
     "passage": lambda value: (

@@ -33,6 +33,7 @@ class BatchScheduler:
         self.worker: asyncio.Task[None] | None = None
         self.batches = 0
         self.broken = ""
+        self.running: asyncio.Future[Any] | None = None
 
     def start(self, engine: Runs, max_items: int) -> None:
         """The engine is up (again)."""
@@ -78,7 +79,8 @@ class BatchScheduler:
             for part in batch:
                 part.task.running += len(part.indices)
                 part.task.started()
-            results = await self._run(batch)
+            self.running = asyncio.ensure_future(self._run(batch))
+            results = await self.running
             for part, result, generation in zip(batch, results, generations, strict=True):
                 if part.task.generation == generation:
                     part.task.deliver(part.indices, result)
@@ -96,6 +98,11 @@ class BatchScheduler:
             return [Failure("memory", str(error) or "out of memory")] * len(batch)
         except Exception as error:  # noqa: BLE001 - whatever an engine raises becomes the tasks' error
             return [Failure("engine", f"{type(error).__name__}: {error}")] * len(batch)
+
+    async def settled(self) -> None:
+        """Wait until the batch that runs now is back: what follows comes after its effects."""
+        if self.running is not None and not self.running.done():
+            await asyncio.wait([self.running])
 
     async def close(self) -> None:
         """Stop; what waits is dropped by its queries."""

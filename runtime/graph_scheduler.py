@@ -151,10 +151,10 @@ class GraphScheduler:
                 user.attach(shared)
             return shared
         run = self._create(prepared, scope, sources or _sources(prepared, scope), key)
-        if key is not None:
-            self.pool.shared[key] = run
         for user in users:
             user.attach(run)
+        if key is not None:
+            self.pool.shared[key] = run
         run.connect()
         return run
 

@@ -12,7 +12,7 @@ from teola.compiler.graph.pgraph import InputPort
 from teola.compiler.locations import DOCUMENT_TYPES
 from teola.compiler.plan import Plan
 from teola.compiler.types import parse_type
-from teola.compiler.values import mismatch
+from teola.compiler.values import coerced, mismatch
 from teola.runtime.documents import content_key, read_documents
 from teola.runtime.errors import InputError
 from teola.runtime.keys import digest, of_input
@@ -35,7 +35,7 @@ async def bind_inputs(plan: Plan, given: Mapping[str, Any]) -> dict[str, Cell]:
         if port.type in DOCUMENT_TYPES:
             cells[port.name] = await _documents(port, value, None if own else plan.base)
         else:
-            _check(port, value)
+            value = _checked(port, value)
             cells[port.name] = constant(value, of_input(value))
     return cells
 
@@ -55,15 +55,19 @@ def check_names(plan: Plan, given: Mapping[str, Any]) -> None:
         raise InputError(f"{plan.name} needs the input {names}")
 
 
-def _check(port: InputPort, value: Any) -> None:
+def _checked(port: InputPort, value: Any) -> Any:
+    """The value, widened to the port's type as a reference would be."""
     if port.type == "collection" and isinstance(value, CollectionHandle):
-        return
-    wrong = mismatch(value, parse_type(port.type))
+        return value
+    declared = parse_type(port.type)
+    wrong = mismatch(value, declared)
     if wrong is not None:
         raise InputError(f"input '{port.name}' must be {port.type}: {wrong}")
+    return coerced(value, declared)
 
 
 async def _documents(port: InputPort, value: Any, base: Path | None) -> Cell:
+    _checked(port, _paths_as_text(value))
     try:
         documents = await asyncio.to_thread(read_documents, value, base)
     except InputError as error:
@@ -76,3 +80,9 @@ async def _documents(port: InputPort, value: Any, base: Path | None) -> Cell:
             )
         return constant(documents[0], key)
     return constant(documents, key)
+
+
+def _paths_as_text(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_paths_as_text(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

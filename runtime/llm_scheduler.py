@@ -61,7 +61,7 @@ class Call(Protocol):
 class LLMTask(Task):
     """One LLM call: ``prompt`` tokens in, at most ``max_tokens`` out."""
 
-    __slots__ = ("abort", "call", "id", "ignore_eos", "max_tokens", "prompt")
+    __slots__ = ("abort", "call", "id", "ignore_eos", "max_tokens", "prompt", "sender")
 
     def __init__(
         self,
@@ -80,6 +80,7 @@ class LLMTask(Task):
         self.call = call
         self.id = ""
         self.abort: Callable[[LLMTask], None] | None = None
+        self.sender: asyncio.Task[None] | None = None
 
     def event(self, event: TokenEvent) -> None:
         """Tokens of the running attempt, or its end."""
@@ -174,12 +175,14 @@ class LLMScheduler:
         batch = self.policy.next_batch(self.queue, budget)
         if batch:
             tasks = [part.task for part in batch if isinstance(part.task, LLMTask)]
-            sender = asyncio.get_running_loop().create_task(self._send(tasks))
+            requests = [self._begin(task) for task in tasks]
+            sender = asyncio.get_running_loop().create_task(self._send(requests))
             self.sending.add(sender)
             sender.add_done_callback(self.sending.discard)
+            for task in tasks:
+                task.sender = sender
 
-    async def _send(self, tasks: Sequence[LLMTask]) -> None:
-        requests = [self._begin(task) for task in tasks]
+    async def _send(self, requests: Sequence[Generate]) -> None:
         engine = self.engine
         try:
             if engine is None:
@@ -218,11 +221,14 @@ class LLMScheduler:
         if task.id in self.running:
             self._free(task)
             if self.engine is not None:
-                aborting = asyncio.get_running_loop().create_task(self._send_abort(task.id))
+                abort = self._send_abort(task.id, task.sender)
+                aborting = asyncio.get_running_loop().create_task(abort)
                 self.sending.add(aborting)
                 aborting.add_done_callback(self.sending.discard)
 
-    async def _send_abort(self, task_id: str) -> None:
+    async def _send_abort(self, task_id: str, sender: asyncio.Task[None] | None) -> None:
+        if sender is not None and not sender.done():
+            await asyncio.wait([sender])  # an abort must not overtake its call
         if self.engine is not None:
             try:
                 await self.engine.abort([task_id])

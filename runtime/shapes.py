@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_MARKER = re.compile(r"^\s*(?:[-*•–+]\s+|\(?\d{1,3}[.):]\s*|#+\s+)")
+_MARKER = re.compile(r"^\s*(?:(?:[-*•–+]|\(?\d{1,3}[.):]|#+)(?:\s+|$)|\(?\d{1,3}\)\s*)")
 
 
 class TextShape:

@@ -65,7 +65,10 @@ class Cell:
             listener(text)
 
     def end(self, value: Any = None) -> None:
-        """Complete the port; a list port's value is its items."""
+        """Complete the port; a list port's value is its items. Of a text, what no delta has passed
+        on yet leaves now."""
+        if self.on_text and isinstance(value, str) and value.startswith(self.text):
+            self.add_text(value[len(self.text) :])
         self.value = self.items if self.items is not None else value
         self.done = True
         listeners = (*self.on_growth, *self.on_done)

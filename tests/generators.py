@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
+from teola.compiler.engines import canonical
 from teola.compiler.graph.effects import effect_edges
 from teola.compiler.graph.pgraph import (
     Const,
@@ -44,7 +45,7 @@ configs = st.dictionaries(
 )
 
 ENGINES: dict[str, dict[str, Json]] = {
-    name: {"kind": kind, "backend": "fake"}
+    name: canonical({"kind": kind, "backend": "fake"})
     for name, kind in (("llm", "llm"), ("emb", "embedder"), ("rr", "reranker"), ("store", "store"))
 }
 
@@ -90,9 +91,7 @@ class _Graph:
         id_ = self.new_id(operation)
         module = self.draw(st.just("") | identifiers)
         own = {**(config or {}), **self.draw(configs)}
-        self.nodes.append(
-            Primitive(id_, operation, chosen, own, engine, (), region, group, module)
-        )
+        self.nodes.append(Primitive(id_, operation, chosen, own, engine, (), region, group, module))
         return id_
 
     def step(self, region: str, depth: int) -> None:
@@ -163,9 +162,7 @@ class _Graph:
         else:
             where = self.pick("collection") or name
             inputs = {"embeddings": vectors, "collection": where, "top_k": Const(3)}
-            found = self.primitive(
-                "search", inputs, ("embeddings",), engine="store", region=region
-            )
+            found = self.primitive("search", inputs, ("embeddings",), engine="store", region=region)
             flat = self.primitive(
                 "flatten", {"items": Ref(found, "hits")}, ("items",), region=region
             )
@@ -196,9 +193,7 @@ class _Graph:
         self.call(id_, depth + 1)
         result = self.ports["text"][-1]
         config: dict[str, Json] = {"fan_in": 2} if kind == "reduce" else {}
-        self.nodes.insert(
-            at, Region(id_, kind, inputs, {"text": result}, config, (), region, "m")
-        )
+        self.nodes.insert(at, Region(id_, kind, inputs, {"text": result}, config, (), region, "m"))
         self.ports = outside
         self.offer("texts" if kind == "each" else "text", Ref(id_, "text"))
 
@@ -222,7 +217,9 @@ def pgraphs(draw: Draw, steps: int = 8) -> PGraph:
     outputs = tuple(
         OutputPort(f"out{number}", kinds[kind], ref)
         for number, (kind, ref) in enumerate(
-            (kind, draw(st.sampled_from(refs))) for kind, refs in graph.ports.items() if kind in kinds
+            (kind, draw(st.sampled_from(refs)))
+            for kind, refs in graph.ports.items()
+            if kind in kinds
         )
     )
     top = [node.id for node in graph.nodes if not node.region]

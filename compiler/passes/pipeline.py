@@ -65,7 +65,11 @@ def run_pipeline(graph: PGraph, pipeline: Sequence[Pass]) -> tuple[PGraph, tuple
 
 def _apply(graph: PGraph, step: Pass) -> tuple[PGraph, PassReport]:
     start = perf_counter()
-    result = step.apply(graph)
+    try:
+        result = step.apply(graph)
+    except Exception as error:  # noqa: BLE001 - a defect of a pass fails the compilation by name
+        what = f"{type(error).__name__}: {error}"
+        raise PassError(f"the pass {step.name} failed: {what}") from error
     if result is not graph:
         try:
             verify(result)

@@ -9,7 +9,7 @@ from typing import Any
 
 from teola.compiler.graph.pgraph import Ref, Region
 from teola.runtime.instance.run import Run
-from teola.runtime.instance.scope import Scope
+from teola.runtime.instance.scope import Scope, source_key
 from teola.runtime.keys import digest, of_json
 from teola.runtime.values import Cell, Key, Source, constant
 
@@ -71,9 +71,12 @@ class RegionRun(Run):
         ended()
         return scope
 
-    def results(self, scope: Scope) -> dict[str, Cell]:
-        """The cells of the region's results in one iteration."""
-        return {name: scope.cell(ref) for name, ref in self.region.results.items()}
+    def take(self, scope: Scope, ref: Ref) -> tuple[Any, Key | None]:
+        """The value of a result in an iteration that has ended, and its key; taken once."""
+        source = scope.source(ref)
+        found = source.get(), source_key(source)
+        source.cell.release()
+        return found
 
     def only(self) -> tuple[str, Ref]:
         """The one result of a fold or reduce."""
@@ -130,9 +133,8 @@ class EachRun(RegionRun):
     def _flush(self) -> None:
         while self.flushed in self.complete_items:
             scope = self.scopes.pop(self.flushed)
-            for name, cell in self.results(scope).items():
-                self.cells[name].extend([cell.value])
-                cell.release()
+            for name, ref in self.region.results.items():
+                self.cells[name].extend([self.take(scope, ref)[0]])
             self.complete_items.remove(self.flushed)
             self.flushed += 1
         source = self.sources.get("items")
@@ -190,9 +192,7 @@ class FoldRun(RegionRun):
             cell.on_text += (target.add_text,)
 
     def _ended(self) -> None:
-        cell = self.current.cell(self.only()[1])
-        self.state_value, self.state_key = cell.value, cell.key
-        cell.release()
+        self.state_value, self.state_key = self.take(self.current, self.only()[1])
         self.index += 1
         self.item_count += 1
         self.busy = False
@@ -249,15 +249,10 @@ class ReduceRun(RegionRun):
         self.progressed(self.item_count, None)
         if self.left:
             return
-        texts = []
-        for part in self.parts:
-            if isinstance(part, Scope):
-                cell = part.cell(self.only()[1])
-                texts.append((cell.value, cell.key))
-                cell.release()
-            else:
-                texts.append(part)
-        self.texts = texts
+        self.texts = [
+            self.take(part, self.only()[1]) if isinstance(part, Scope) else part
+            for part in self.parts
+        ]
         self.level += 1
         self._level()
 

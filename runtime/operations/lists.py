@@ -7,6 +7,8 @@ import re
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from teola.compiler.types import parse_type
+from teola.compiler.values import coerced
 from teola.runtime.operations.base import CpuOperation, Scan, Values
 
 if TYPE_CHECKING:
@@ -22,27 +24,19 @@ class Flatten(CpuOperation):
         return {"items": [item for group in inputs["items"] for item in group]}
 
 
-def convert(value: Any, target: str) -> Any:
-    """One value to a wider type (language.md, rule 6)."""
-    if target == "float":
-        return float(value)
-    if target == "passage" and isinstance(value, str):
-        return {"text": value}
-    return value
-
-
 class Convert(CpuOperation):
     """Each item to a wider type."""
 
     def compute(self, inputs: Values, config: Values, context: TaskContext) -> dict[str, Any]:
-        return {"items": [convert(item, str(config["to"])) for item in inputs["items"]]}
+        target = parse_type(str(config["to"]))
+        return {"items": [coerced(item, target) for item in inputs["items"]]}
 
 
 class Cast(CpuOperation):
     """One value to a wider type."""
 
     def compute(self, inputs: Values, config: Values, context: TaskContext) -> dict[str, Any]:
-        return {"value": convert(inputs["value"], str(config["to"]))}
+        return {"value": coerced(inputs["value"], parse_type(str(config["to"])))}
 
 
 class Wrap(CpuOperation):

@@ -206,6 +206,7 @@ def _tell(
     scheduler: Scheduler, engine: PooledEngine, command: str, arguments: dict[str, Any]
 ) -> None:
     async def tell() -> None:
+        await engine.batches.settled()
         if engine.handle is not None and engine.ready:
             try:
                 await engine.handle.control(command, arguments)

@@ -110,7 +110,7 @@ def test_viz_names_the_endings_it_knows(teola_command, graph):
         (["compile", "{graph}", "-p", "polish"], "error: there is no pass 'polish'"),
         (["compile", "{graph}", "-o", "no/such/x.json"], "error: no/such/x.json: cannot be writ"),
         (["viz", "{plan}", "-O0"], "error: {plan}: a plan is compiled already"),
-        (["compile", "{plan}", "--set", "a=1"], "error: {plan}: --set changes a workflow"),
+        (["compile", "{plan}", "--set", "a=1"], "error: {plan}: --set a=1: compiled already"),
         (["compile", "{graph}", "-o", "x.svg"], "error: -o x.svg: give --emit, or one of the end"),
         (["compile", "{graph}", "-o", "{graph}"], "error: -o {graph}: would overwrite what is co"),
         (["compile", "{broken}"], "{broken}:2:"),

@@ -25,8 +25,8 @@ CHAIN = """
 def chain(**engines):
     """An LLM call, then an embedding and another call side by side."""
     slow = {"llm": {"latency_ms": 1000}, "emb": {"latency_ms": 1000}}
-    a = call("a", "{{ q }}", "q=%inputs:q").replace("\n", "\n    ")
-    r = call("r.ask", "{{ x }}", "x=%r.each:item").replace("\n", "\n        ")
+    a = call("a", "{{ q }}", "q=%inputs:q")
+    r = call("r.ask", "{{ x }}", "x=%r.each:item")
     return plan(CHAIN.format(a=a, r=r), **(slow | engines))
 
 
@@ -121,7 +121,7 @@ async def test_closing_the_runner_ends_its_queries(bench):
             plan(
                 f"""
                 input q: text
-                {call("a", "{{ q }}", "q=%inputs:q").replace(chr(10), chr(10) + "                ")}
+                {call("a", "{{ q }}", "q=%inputs:q")}
                 output out: text = %a.decode:text
                 """,
                 llm={"latency_ms": 1000},
@@ -202,10 +202,12 @@ INDEX = """
     input q: text
     %c.chunk = chunk documents=%inputs:documents {size = 4, by = "characters"} @c
     %i.embed = embed texts=~%c.chunk:chunks {group = 1, engine = emb} @i
-    %i.ingest = ingest chunks=~%c.chunk:chunks embeddings=~%i.embed:embeddings {group = 1, engine = store} @i
+    %i.ingest = ingest chunks=~%c.chunk:chunks embeddings=~%i.embed:embeddings {group = 1, \
+        engine = store} @i
     %s.wrap = wrap value=%inputs:q @s
     %s.embed = embed texts=%s.wrap:items {engine = emb} @s
-    %s.search = search embeddings=%s.embed:embeddings collection=%i.ingest:collection top_k=2 {engine = store} @s
+    %s.search = search embeddings=%s.embed:embeddings collection=%i.ingest:collection top_k=2 \
+        {engine = store} @s
     output hits: list<list<passage>> = %s.search:hits
 """
 
@@ -215,9 +217,7 @@ INDEX = """
 @virtual
 async def test_unshared_collections_of_a_cancelled_query_are_dropped(bench, at_s, share):
     """Whenever it is cancelled: no pending version, and no collection but one that is complete."""
-    source = plan(
-        INDEX, emb={"latency_ms": 1000, "batch_size": 1}, store={"latency_ms": 1000}
-    )
+    source = plan(INDEX, emb={"latency_ms": 1000, "batch_size": 1}, store={"latency_ms": 1000})
     async with bench.runner(source, share=share) as runner:
         documents = [{"name": "d", "text": "abcdefghijkl"}]
         running = asyncio.ensure_future(runner.run(documents=documents, q="q"))

@@ -17,14 +17,16 @@ INDEX = """
     input documents: list<document>
     %c.chunk = chunk documents=%inputs:documents {{size = 4, by = "characters"}} @c
     %i.embed = embed texts=~%c.chunk:chunks {{group = 1, engine = emb}} @i
-    %i.ingest = ingest chunks=~%c.chunk:chunks embeddings=~%i.embed:embeddings {name}{{group = 2, engine = store{settings}}} @i
+    %i.ingest = ingest chunks=~%c.chunk:chunks embeddings=~%i.embed:embeddings {name}{{group = \
+        2, engine = store{settings}}} @i
     output count: int = %i.ingest:count
 """
 FIND = """
     input top: int = 9
     input name: text = "kb"
     %s.embed = embed texts=["abcd"] {engine = emb} @s
-    %s.search = search embeddings=%s.embed:embeddings collection=%inputs:name top_k=%inputs:top {engine = store, named = true} @s
+    %s.search = search embeddings=%s.embed:embeddings collection=%inputs:name top_k=%inputs:top \
+        {engine = store, named = true} @s
     %s.flatten = flatten items=%s.search:hits @s
     output found: list<passage> = %s.flatten:items
 """
@@ -170,9 +172,11 @@ async def test_a_reader_after_a_writer_sees_its_version(bench):
         input documents: list<document>
         %c.chunk = chunk documents=%inputs:documents {size = 4, by = "characters"} @c
         %i.embed = embed texts=%c.chunk:chunks {engine = emb} @i
-        %i.ingest = ingest chunks=%c.chunk:chunks embeddings=%i.embed:embeddings collection="kb" {engine = store} @i
+        %i.ingest = ingest chunks=%c.chunk:chunks embeddings=%i.embed:embeddings collection="kb" \
+            {engine = store} @i
         %s.embed = embed texts=["abcd"] {engine = emb} @s
-        %s.search = search embeddings=%s.embed:embeddings collection="kb" top_k=9 {engine = store} @s
+        %s.search = search embeddings=%s.embed:embeddings collection="kb" top_k=9 {engine = \
+            store} @s
         effect %i.ingest -> %s.search
         output hits: list<list<passage>> = %s.search:hits
         """,
@@ -188,11 +192,13 @@ RAG = """
     %c.chunk = chunk documents=%inputs:documents {size = 4, by = "characters"} @c
     %i.embed = embed texts=%c.chunk:chunks {engine = emb} @i
     %i.ingest = ingest chunks=%c.chunk:chunks embeddings=%i.embed:embeddings {engine = store} @i
-    %w.prefill = prefill q=%inputs:q {engine = llm, messages = [{"role": "user", "template": "{{ q }}"}], sampling = {"max_tokens": 64}} @w
+    %w.prefill = prefill q=%inputs:q {engine = llm, messages = [{"role": "user", "template": \
+        "{{ q }}"}], sampling = {"max_tokens": 64}} @w
     %w.decode = decode state=%w.prefill:state {engine = llm} @w
     %s.wrap = wrap value=%w.decode:text @s
     %s.embed = embed texts=%s.wrap:items {engine = emb} @s
-    %s.search = search embeddings=%s.embed:embeddings collection=%i.ingest:collection top_k=2 {engine = store} @s
+    %s.search = search embeddings=%s.embed:embeddings collection=%i.ingest:collection top_k=2 \
+        {engine = store} @s
     output hits: list<list<passage>> = %s.search:hits
 """
 

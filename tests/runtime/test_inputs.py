@@ -155,7 +155,8 @@ async def test_a_passage_of_text_alone_can_be_printed(bench, value):
     """A text given for a passage becomes one: a prompt prints its text."""
     ask = plan("""
         input passages: list<passage>
-        %a.prefill = prefill ps=%inputs:passages {engine = llm, messages = [{"role": "user", "template": "{% for p in ps %}{{ p }}{% endfor %}"}], sampling = {"max_tokens": 64}} @a
+        %a.prefill = prefill ps=%inputs:passages {engine = llm, messages = [{"role": "user", \
+            "template": "{% for p in ps %}{{ p }}{% endfor %}"}], sampling = {"max_tokens": 64}} @a
         %a.decode = decode state=%a.prefill:state {engine = llm} @a
         output out: text = %a.decode:text
     """)
@@ -169,7 +170,8 @@ async def test_a_text_that_becomes_a_passage_can_be_printed(bench):
     ask = plan("""
         input texts: list<text>
         %a.convert = convert items=%inputs:texts {from = "text", to = "passage"} @a
-        %a.prefill = prefill ps=%a.convert:items {engine = llm, messages = [{"role": "user", "template": "{% for p in ps %}{{ p }}{% endfor %}"}], sampling = {"max_tokens": 64}} @a
+        %a.prefill = prefill ps=%a.convert:items {engine = llm, messages = [{"role": "user", \
+            "template": "{% for p in ps %}{{ p }}{% endfor %}"}], sampling = {"max_tokens": 64}} @a
         %a.decode = decode state=%a.prefill:state {engine = llm} @a
         output out: text = %a.decode:text
     """)
@@ -203,7 +205,8 @@ async def test_what_the_caller_changes_later_does_not_count(bench):
         """
         input texts: list<text>
         input q: text
-        %w.prefill = prefill q=%inputs:q {engine = llm, messages = [{"role": "user", "template": "{{ q }}"}], sampling = {"max_tokens": 64}} @w
+        %w.prefill = prefill q=%inputs:q {engine = llm, messages = [{"role": "user", "template": \
+            "{{ q }}"}], sampling = {"max_tokens": 64}} @w
         %w.decode = decode state=%w.prefill:state {engine = llm} @w
         %e.concat = concat a=%w.decode:lines b=%inputs:texts @e
         output out: list<text> = %e.concat:items

@@ -19,7 +19,7 @@ def items(count):
 
 def body(lines):
     """Lines of a region's body, indented as the rest of a graph here."""
-    return lines.replace("\n", "\n            ")
+    return lines
 
 
 def each(stream=False, **engines):
@@ -29,7 +29,7 @@ def each(stream=False, **engines):
         input xs: list<text>
         input q: text
         %r.each = each items={"~" if stream else ""}%inputs:xs {{}} -> text=%r.ask.decode:text @r [
-            {body(call("r.ask", "{{ q }} {{ x }} {{ n }}", "q=%inputs:q x=%r.each:item n=%r.each:index"))}
+            {call("r.ask", "{{ q }} {{ x }} {{ n }}", "q=%inputs:q x=%r.each:item n=%r.each:index")}
         ]
         output out: list<text> = %r.each:text
         """,
@@ -43,9 +43,10 @@ def fold(stream=False, **engines):
         f"""
         input xs: list<text>
         input q: text
-        {body(call("r.first", "start {{ q }}", "q=%inputs:q"))}
-        %r.fold = fold items={"~" if stream else ""}%inputs:xs initial=%r.first.decode:text {{}} -> text=%r.next.decode:text @r [
-            {body(call("r.next", "{{ s }}/{{ x }}/{{ n }}", "s=%r.fold:state x=%r.fold:item n=%r.fold:index"))}
+        {call("r.first", "start {{ q }}", "q=%inputs:q")}
+        %r.fold = fold items={"~" if stream else ""}%inputs:xs initial=%r.first.decode:text {{}} \
+            -> text=%r.next.decode:text @r [
+            {call("r.next", "{{ s }}/{{ x }}/{{ n }}", "s=%r.fold:state x=%r.fold:item n=%r.fold:index")}
         ]
         output out: text = %r.fold:text
         """,
@@ -59,7 +60,7 @@ def reduce(fan_in=2, **engines):
         f"""
         input xs: list<text>
         %r.tree = reduce items=%inputs:xs {{fan_in = {fan_in}}} -> text=%r.join.decode:text @r [
-            {body(call("r.join", "{{ level }}.{{ n }}: {{ xs | join(',') }}", "level=%r.tree:level n=%r.tree:index xs=%r.tree:items"))}
+            {call("r.join", "{{ level }}.{{ n }}: {{ xs | join(',') }}", "level=%r.tree:level n=%r.tree:index xs=%r.tree:items")}
         ]
         output out: text = %r.tree:text
         """,
@@ -174,9 +175,10 @@ NESTED = f"""
     input q: text
     %w.windows = windows items=%inputs:xs {{size = 2}} @w
     %o.each = each items=%w.windows:windows {{}} -> text=%o.fold:text @o [
-        {body(call("o.first", "{{ n }}", "n=%o.each:index"))}
-        %o.fold = fold items=%o.each:item initial=%o.first.decode:text {{}} -> text=%o.next.decode:text @o [
-            {body(call("o.next", "{{ q }} {{ s }} {{ x }} {{ n }}", "q=%inputs:q s=%o.fold:state x=%o.fold:item n=%o.each:index"))}
+        {call("o.first", "{{ n }}", "n=%o.each:index")}
+        %o.fold = fold items=%o.each:item initial=%o.first.decode:text {{}} -> \
+            text=%o.next.decode:text @o [
+            {call("o.next", "{{ q }} {{ s }} {{ x }} {{ n }}", "q=%inputs:q s=%o.fold:state x=%o.fold:item n=%o.each:index")}
         ]
     ]
     output out: list<text> = %o.each:text
@@ -208,7 +210,7 @@ async def test_a_region_feeds_streams_and_takes_them(bench):
         input xs: list<text>
         %r.take = take items=~%inputs:xs {{group = 1, start = 0}} @r
         %r.each = each items=~%r.take:items {{}} -> text=%r.ask.decode:text @r [
-            {body(call("r.ask", "{{ x }}", "x=%r.each:item"))}
+            {call("r.ask", "{{ x }}", "x=%r.each:item")}
         ]
         %e.embed = embed texts=~%r.each:text {{engine = emb, group = 1}} @e
         output out: list<embedding> = %e.embed:embeddings
@@ -252,7 +254,7 @@ async def test_concurrency_bounds_what_is_alive(bench):
         output out: list<text> = %r.each:text
     """
     source = plan(
-        text.format(body(call("r.ask", "{{ x }}", "x=%r.each:item"))), llm={"latency_ms": 1000}
+        text.format(call("r.ask", "{{ x }}", "x=%r.each:item")), llm={"latency_ms": 1000}
     )
     result = await bench.run(source, xs=items(5))
     assert result["out"] == [reply(x) for x in items(5)]
@@ -314,7 +316,7 @@ async def test_equal_iterations_are_computed_once(bench):
         input xs: list<text>
         %r.windows = windows items=%inputs:xs {{size = 1}} @r
         %r.each = each items=%inputs:xs {{}} -> text=%r.ask.decode:text @r [
-            {body(call("r.ask", "{{ q }}", "q=%inputs:q"))}
+            {call("r.ask", "{{ q }}", "q=%inputs:q")}
         ]
         input q: text
         output out: list<text> = %r.each:text

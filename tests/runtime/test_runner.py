@@ -24,7 +24,7 @@ from tests.runtime.workbench import call, graph_text, plan, reply, result_of, vi
 BODY = f"""
     input q: text = "why"
     input passages: list<passage> = []
-    {call("a", "{{ q }}", "q=%inputs:q").replace(chr(10), chr(10) + "    ")}
+    {call("a", "{{ q }}", "q=%inputs:q")}
     %b.score = score passages=%inputs:passages query=%inputs:q {{engine = rr}} @b
     %b.top = top items=%b.score:passages count=2 @b
     output answer: text = %a.decode:text
@@ -70,7 +70,8 @@ async def test_arrays_and_handles_are_json_too(bench):
             input documents: list<document>
             %c.chunk = chunk documents=%inputs:documents {size = 4, by = "characters"} @c
             %i.embed = embed texts=%c.chunk:chunks {engine = emb} @i
-            %i.ingest = ingest chunks=%c.chunk:chunks embeddings=%i.embed:embeddings collection="kb" {engine = store} @i
+            %i.ingest = ingest chunks=%c.chunk:chunks embeddings=%i.embed:embeddings \
+                collection="kb" {engine = store} @i
             output vectors: list<embedding> = %i.embed:embeddings
             output collection: collection = %i.ingest:collection
         """),
@@ -110,9 +111,9 @@ async def test_events_come_in_order_and_end_with_the_result(bench):
     assert finished["a"] == events[-1][0]
     ready = {e.output: e.value for _, e in events if isinstance(e, OutputReady)}
     assert ready == dict(result_of(events))
-    assert "".join(e.text for _, e in events if isinstance(e, TextDelta) and e.output == "answer") == (
-        reply("why")
-    )
+    assert "".join(
+        e.text for _, e in events if isinstance(e, TextDelta) and e.output == "answer"
+    ) == (reply("why"))
     items = [e for _, e in events if isinstance(e, ItemAdded)]
     assert [(e.output, e.index, e.value) for e in items] == [
         ("best", index, item) for index, item in enumerate(ready["best"])
@@ -138,7 +139,7 @@ async def test_truncated_text_is_flagged(bench):
     """Text that was cut off by `max_tokens` names its module; it is an answer all the same."""
     cut = plan(f"""
         input q: text
-        {call("a", "{{ q }}", "q=%inputs:q", sampling=', "ignore_eos": true').replace(chr(10), chr(10) + "        ")}
+        {call("a", "{{ q }}", "q=%inputs:q", sampling=', "ignore_eos": true')}
         output out: text = %a.decode:text
     """)
     result = await bench.run(cut, q="x")
@@ -152,7 +153,7 @@ async def test_a_prompt_that_is_too_long_is_an_error_with_both_numbers(bench):
     long = plan(
         f"""
         input q: text
-        {call("a", "{{ q }}", "q=%inputs:q").replace(chr(10), chr(10) + "        ")}
+        {call("a", "{{ q }}", "q=%inputs:q")}
         output out: text = %a.decode:text
         """,
         llm={"context_tokens": 200},
@@ -169,7 +170,8 @@ async def test_truncate_drops_items_from_the_end(bench):
     cut = plan(
         """
         input xs: list<text>
-        %a.prefill = prefill xs=%inputs:xs {engine = llm, messages = [{"role": "user", "template": "{{ xs | join(',') }}"}], sampling = {"max_tokens": 64}, truncate = "xs"} @a
+        %a.prefill = prefill xs=%inputs:xs {engine = llm, messages = [{"role": "user", \
+            "template": "{{ xs | join(',') }}"}], sampling = {"max_tokens": 64}, truncate = "xs"} @a
         %a.decode = decode state=%a.prefill:state {engine = llm} @a
         output out: text = %a.decode:text
         """,
@@ -185,7 +187,7 @@ async def test_sampling_that_no_backend_has_is_refused_at_start(bench):
     body = call("a", "{{ q }}", "q=%inputs:q", sampling=', "temperature": 0.7, "seed": 3')
     sampled = plan(f"""
         input q: text
-        {body.replace(chr(10), chr(10) + "        ")}
+        {body}
         output out: text = %a.decode:text
     """)
     with pytest.raises(UnsupportedError, match="'a'.*temperature") as caught:

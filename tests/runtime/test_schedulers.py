@@ -159,7 +159,7 @@ async def test_a_failing_item_fails_its_own_query_only(bench):
 
 ASK = f"""
     input q: text
-    {call("a", "{{ q }}", "q=%inputs:q").replace(chr(10), chr(10) + "    ")}
+    {call("a", "{{ q }}", "q=%inputs:q")}
     output out: text = %a.decode:text
 """
 

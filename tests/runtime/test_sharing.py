@@ -18,12 +18,16 @@ BODY = """
     input question: text
     %c.chunk = chunk documents=%inputs:documents {{size = 4, by = "characters"}} @c
     %i.embed = embed texts=%c.chunk:chunks {{engine = emb}} @i
-    %i.ingest = ingest chunks=%c.chunk:chunks embeddings=%i.embed:embeddings {collection}{{engine = store}} @i
+    %i.ingest = ingest chunks=%c.chunk:chunks embeddings=%i.embed:embeddings \
+        {collection}{{engine = store}} @i
     %s.wrap = wrap value=%inputs:question @s
     %s.embed = embed texts=%s.wrap:items {{engine = emb}} @s
-    %s.search = search embeddings=%s.embed:embeddings collection=%i.ingest:collection top_k=2 {{engine = store}} @s
+    %s.search = search embeddings=%s.embed:embeddings collection=%i.ingest:collection top_k=2 \
+        {{engine = store}} @s
     %s.flatten = flatten items=%s.search:hits @s
-    %a.prefill = prefill q=%inputs:question ps=%s.flatten:items {{engine = llm, messages = [{{"role": "user", "template": "{{{{ q }}}} {{{{ ps | length }}}}"}}], sampling = {{"max_tokens": 64}}}} @a
+    %a.prefill = prefill q=%inputs:question ps=%s.flatten:items {{engine = llm, messages = \
+        [{{"role": "user", "template": "{{{{ q }}}} {{{{ ps | length }}}}"}}], sampling = \
+        {{"max_tokens": 64}}}} @a
     %a.decode = decode state=%a.prefill:state {{engine = llm}} @a
     output answer: text = %a.decode:text
     output found: list<passage> = %s.flatten:items

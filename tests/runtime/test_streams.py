@@ -80,9 +80,11 @@ INDEX = """
     input documents: list<document>
     %c.chunk = chunk documents={c}%inputs:documents {{{cg}size = 5, by = "characters"}} @c
     %i.embed = embed texts={e}%c.chunk:chunks {{{eg}engine = emb}} @i
-    %i.ingest = ingest chunks={i}%c.chunk:chunks embeddings={i}%i.embed:embeddings {{{ig}engine = store}} @i
+    %i.ingest = ingest chunks={i}%c.chunk:chunks embeddings={i}%i.embed:embeddings {{{ig}engine \
+        = store}} @i
     %q.embed = embed texts=["what", "where"] {{engine = emb}} @q
-    %q.search = search embeddings=%q.embed:embeddings collection=%i.ingest:collection top_k=3 {{engine = store}} @q
+    %q.search = search embeddings=%q.embed:embeddings collection=%i.ingest:collection top_k=3 \
+        {{engine = store}} @q
     output hits: list<list<passage>> = %q.search:hits
     output count: int = %i.ingest:count
 """
@@ -137,7 +139,8 @@ MISMATCH = """
     input chunks: list<chunk>
     input texts: list<text>
     %e.embed = embed texts={mark}%inputs:texts {{{g}engine = emb}} @e
-    %i.ingest = ingest chunks={mark}%inputs:chunks embeddings={mark}%e.embed:embeddings {{{g}engine = store}} @i
+    %i.ingest = ingest chunks={mark}%inputs:chunks embeddings={mark}%e.embed:embeddings \
+        {{{g}engine = store}} @i
     output count: int = %i.ingest:count
 """
 
@@ -164,8 +167,10 @@ async def test_a_producer_runs_once_whatever_its_consumers_want(bench):
         input documents: list<document>
         %c.chunk = chunk documents=~%inputs:documents {group = 1, size = 4, by = "characters"} @c
         %i.embed = embed texts=~%c.chunk:chunks {group = 2, engine = emb} @i
-        %i.ingest = ingest chunks=~%c.chunk:chunks embeddings=~%i.embed:embeddings {group = 3, engine = store} @i
-        %s.search = search embeddings=%i.embed:embeddings collection=%i.ingest:collection top_k=1 {engine = store} @s
+        %i.ingest = ingest chunks=~%c.chunk:chunks embeddings=~%i.embed:embeddings {group = 3, \
+            engine = store} @i
+        %s.search = search embeddings=%i.embed:embeddings collection=%i.ingest:collection \
+            top_k=1 {engine = store} @s
         %t.take = take items=~%i.embed:embeddings {group = 1, count = 2} @t
         output hits: list<list<passage>> = %s.search:hits
         output first: list<embedding> = %t.take:items
@@ -206,7 +211,7 @@ async def test_items_of_a_decode_leave_before_it_ends(bench):
     streamed = plan(
         f"""
         input q: text
-        {LINES.replace(chr(10), chr(10) + "        ")}
+        {LINES}
         %e.embed = embed texts=~%d.decode:lines {{engine = emb, group = 1}} @e
         output lines: list<text> = %d.decode:lines
         output vectors: list<embedding> = %e.embed:embeddings
@@ -218,9 +223,7 @@ async def test_items_of_a_decode_leave_before_it_ends(bench):
     added = [(at, event.value) for at, event in events if isinstance(event, ItemAdded)]
     added = [(at, value) for at, value in added if isinstance(value, str)]
     assert [value for _, value in added] == lines
-    ends = [
-        entry.ended_s for entry in result_of(events).timeline if entry.primitive == "d.decode"
-    ]
+    ends = [entry.ended_s for entry in result_of(events).timeline if entry.primitive == "d.decode"]
     assert [made.at_s for made in bench.spy("embedder").calls] == [at for at, _ in added]
     step_of_line_end = np.cumsum([len(f"{line}\n".encode()) for line in lines]) + 15
     assert [at for at, _ in added] == [end // 16 for end in step_of_line_end]
@@ -233,7 +236,7 @@ async def test_whole_lines_leave_when_the_decode_ends(bench):
     whole = plan(
         f"""
         input q: text
-        {LINES.replace(chr(10), chr(10) + "        ")}
+        {LINES}
         %e.embed = embed texts=%d.decode:lines {{engine = emb}} @e
         output vectors: list<embedding> = %e.embed:embeddings
         """,
@@ -254,7 +257,7 @@ async def test_concat_keeps_written_order_and_passes_on_what_is_decided(bench, l
         f"""
         input q: text
         input here: list<text>
-        {LINES.replace(chr(10), chr(10) + "        ")}
+        {LINES}
         %x.concat = concat a={operands["a"]} b={operands["b"]} {{group = 1}} @x
         %e.embed = embed texts=~%x.concat:items {{engine = emb, group = 1}} @e
         output all: list<text> = %x.concat:items
@@ -323,13 +326,17 @@ def test_the_answer_does_not_depend_on_timing(sizes, delays):
             f"""
             input documents: list<document>
             input q: text
-            %c.chunk = chunk documents=~%inputs:documents {{group = 1, size = 6, by = "characters"}} @c
+            %c.chunk = chunk documents=~%inputs:documents {{group = 1, size = 6, by = \
+                "characters"}} @c
             %i.embed = embed texts=~%c.chunk:chunks {{group = {sizes[0]}, engine = emb}} @i
-            %i.ingest = ingest chunks=~%c.chunk:chunks embeddings=~%i.embed:embeddings {{group = {sizes[1]}, engine = store}} @i
-            %s.search = search embeddings=%i.embed:embeddings collection=%i.ingest:collection top_k=2 {{engine = store}} @s
+            %i.ingest = ingest chunks=~%c.chunk:chunks embeddings=~%i.embed:embeddings {{group = \
+                {sizes[1]}, engine = store}} @i
+            %s.search = search embeddings=%i.embed:embeddings collection=%i.ingest:collection \
+                top_k=2 {{engine = store}} @s
             %s.flatten = flatten items=~%s.search:hits {{group = 1}} @s
             %s.distinct = distinct items=~%s.flatten:items {{group = 1}} @s
-            %r.score = score passages=~%s.distinct:items query=%inputs:q {{group = {sizes[2]}, engine = rr}} @r
+            %r.score = score passages=~%s.distinct:items query=%inputs:q {{group = {sizes[2]}, \
+                engine = rr}} @r
             %r.top = top items=%r.score:passages count=4 @r
             output best: list<passage> = %r.top:items
             output count: int = %i.ingest:count
@@ -356,8 +363,10 @@ async def test_counts_add_up_and_a_handle_leaves_with_the_last_group(bench):
         input documents: list<document>
         %c.chunk = chunk documents=%inputs:documents {size = 4, by = "characters"} @c
         %i.embed = embed texts=~%c.chunk:chunks {group = 1, engine = emb} @i
-        %i.ingest = ingest chunks=~%c.chunk:chunks embeddings=~%i.embed:embeddings {group = 1, engine = store} @i
-        %s.search = search embeddings=%i.embed:embeddings collection=%i.ingest:collection top_k=9 {engine = store} @s
+        %i.ingest = ingest chunks=~%c.chunk:chunks embeddings=~%i.embed:embeddings {group = 1, \
+            engine = store} @i
+        %s.search = search embeddings=%i.embed:embeddings collection=%i.ingest:collection \
+            top_k=9 {engine = store} @s
         output count: int = %i.ingest:count
         output hits: list<list<passage>> = %s.search:hits
         """,

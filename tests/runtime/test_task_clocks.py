@@ -33,7 +33,7 @@ def asking(settings="", *, text="{{ q }}", deadline_s=None, **llm):
     return plan(
         f"""
         input q: text
-        {call("a", text, "q=%inputs:q", decode="{engine = llm" + settings + "}").replace(chr(10), chr(10) + "        ")}
+        {call("a", text, "q=%inputs:q", decode="{engine = llm" + settings + "}")}
         output out: text = %a.decode:text
         """,
         deadline_s=deadline_s,
@@ -104,7 +104,7 @@ async def test_waiting_for_inputs_does_not_count(bench):
     source = plan(
         f"""
         input q: text
-        {call("a", "{{ q }}", "q=%inputs:q").replace(chr(10), chr(10) + "        ")}
+        {call("a", "{{ q }}", "q=%inputs:q")}
         %e.wrap = wrap value=%a.decode:text @e
         %e.embed = embed texts=%e.wrap:items {{engine = emb, timeout_s = 1.5}} @e
         output vectors: list<embedding> = %e.embed:embeddings
@@ -339,7 +339,7 @@ LISTED = """
 async def test_lines_that_nobody_took_yet_are_decoded_again(bench):
     """A consumer of the whole list has taken nothing before the end: silent restart."""
     settings = f'{{engine = llm, output = {{"shape": "lines"}}, {retry(1)}}}'
-    lines = call("a", "{{ q }}", "q=%inputs:q", decode=settings).replace("\n", "\n    ")
+    lines = call("a", "{{ q }}", "q=%inputs:q", decode=settings)
     bench.prepared.append(lambda spy: spy.spoil(0, after=2, kind="engine"))
     source = plan(LISTED.format(lines), llm={"latency_ms": 1000})
     result = await bench.run(source, q="q", more=["one"])
@@ -354,7 +354,7 @@ async def test_the_last_call_of_a_fold_is_repeated_where_nobody_reads(bench):
         "{{ s }}{{ x }}",
         "s=%f.fold:state x=%f.fold:item",
         decode=f"{{engine = llm, {retry(1)}}}",
-    ).replace("\n", "\n        ")
+    )
     source = plan(
         f"""
         input xs: list<text>
@@ -455,7 +455,7 @@ async def test_an_engine_that_does_not_start_fails_what_needs_it(bench):
 
 
 FAULTS = {
-    "top": ('%x.top = top items=%inputs:xs count=2 @x', "%x.top:items", "list<passage>"),
+    "top": ("%x.top = top items=%inputs:xs count=2 @x", "%x.top:items", "list<passage>"),
     "stream": (
         "%x.flatten = flatten items=~%inputs:xs {group = 1} @x",
         "%x.flatten:items",

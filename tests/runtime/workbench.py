@@ -81,9 +81,7 @@ class Spy:
     """An engine's handle that notes every call. ``before_run``, ``before_submit``, ``on_control``
     are awaited first and may raise, ``on_events`` may change what the engine tells."""
 
-    def __init__(
-        self, handle: EngineHandle, config: Mapping[str, Any], bench: Bench
-    ) -> None:
+    def __init__(self, handle: EngineHandle, config: Mapping[str, Any], bench: Bench) -> None:
         self.handle = handle
         self.kind = str(config["kind"])
         self.bench = bench
@@ -113,7 +111,9 @@ class Spy:
 
         self.handle.listen(hear)
 
-    def spoil(self, *numbers: int, after: int = 0, kind: str = "item", message: str = "spoilt") -> None:
+    def spoil(
+        self, *numbers: int, after: int = 0, kind: str = "item", message: str = "spoilt"
+    ) -> None:
         """Let the LLM calls of these numbers (from 0) fail, each after so many events."""
         seen: dict[str, int] = {}
 

@@ -1,0 +1,214 @@
+"""Passes: golden cases with their command in them, and what every pass must hold."""
+
+import io
+import shlex
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from filecheck.finput import FInput
+from filecheck.matcher import Matcher
+from filecheck.options import Options
+from filecheck.parser import Parser
+from hypothesis import given
+from typer.testing import CliRunner
+
+from teola.compiler.errors import CompileError, PassError
+from teola.compiler.graph.effects import effects
+from teola.compiler.graph.pgraph import PGraph, Primitive
+from teola.compiler.graph.verify import dependencies, verify
+from teola.compiler.passes.base import Pass
+from teola.compiler.passes.pipeline import (
+    DEFAULT_PIPELINE,
+    LEVELS,
+    PASSES,
+    parse_pipeline,
+    run_pipeline,
+)
+from teola.runtime.cli.application import teola
+from tests.generators import pgraphs
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "passes"
+RUN = "# RUN:"
+
+
+def commands(case: Path) -> list[str]:
+    """The commands that a case holds."""
+    lines = case.read_text(encoding="utf-8").splitlines()
+    return [line.removeprefix(RUN).strip() for line in lines if line.startswith(RUN)]
+
+
+def checked(case: Path, output: str) -> tuple[int, str]:
+    """What filecheck says of an output: its exit status and its complaint."""
+    options = Options(str(case), comment_prefixes="COM,RUN")
+    matcher = Matcher(options, FInput(str(case), output), Parser.from_opts(options))
+    matcher.stderr = io.StringIO()
+    return matcher.run(), matcher.stderr.getvalue()
+
+
+@pytest.mark.parametrize("case", sorted(GOLDEN.glob("*.pgraph")), ids=lambda case: case.stem)
+def test_golden(case):
+    """The command of the case prints what the case says."""
+    found = commands(case)
+    assert found, f"{case} has no line '{RUN} …'"
+    for command in found:
+        ours, _, check = command.partition("|")
+        program, *words = shlex.split(ours.replace("%s", str(case)))
+        assert (program, check.split()) == ("teola", ["filecheck", "%s"]), command
+        done = CliRunner().invoke(teola, words)
+        assert done.exit_code == 0, done.output
+        status, complaint = checked(case, done.stdout)
+        assert status == 0, f"{complaint}\n{done.stdout}"
+
+
+def test_a_golden_case_can_fail():
+    """The runner of the golden cases sees a wrong output."""
+    case = GOLDEN / "prune_order.pgraph"
+    assert checked(case, case.read_text(encoding="utf-8").replace("effect", "order"))[0] != 0
+
+
+@given(pgraphs())
+def test_passes_keep_graphs_valid(graph):
+    """Every pass, alone: a valid graph comes out, and a second time nothing changes."""
+    for kind in PASSES.values():
+        once = kind().apply(graph)
+        verify(once)
+        assert kind().apply(once) is once
+
+
+@given(pgraphs())
+def test_a_pass_returns_the_same_object_when_nothing_changes(graph):
+    """An equal graph is the same graph."""
+    for kind in PASSES.values():
+        result = kind().apply(graph)
+        assert (result is graph) == (result == graph)
+
+
+@given(pgraphs())
+def test_prune_order_deletes_order_edges_only(graph):
+    """Nodes and effect edges stay."""
+    pruned = PASSES["prune-order"]().apply(graph)
+    assert pruned.nodes == graph.nodes
+    assert pruned.edges == {edge for edge in graph.edges if edge.kind == "effect"}
+
+
+def needed_by(graph: PGraph) -> dict[str, set[str]]:
+    """Node id -> all that it waits for, however far away."""
+    direct = dependencies(graph)
+    found: dict[str, set[str]] = {}
+
+    def all_of(node_id: str) -> set[str]:
+        if node_id not in found:
+            found[node_id] = set()
+            for before in direct[node_id]:
+                found[node_id] |= {before, *all_of(before)}
+        return found[node_id]
+
+    for node_id in direct:
+        all_of(node_id)
+    return found
+
+
+@given(pgraphs())
+def test_remove_dead_keeps_writes_outputs_and_order(graph):
+    """Every write stays, every output's source stays, and what waited for what still does."""
+    kept = PASSES["remove-dead"]().apply(graph)
+    ids = {node.id for node in kept.nodes}
+    assert [node for node in graph.nodes if node.id in ids] == list(kept.nodes)
+    assert {effect.node.id for effect in effects(graph.nodes) if effect.writes} <= ids
+    assert kept.outputs == graph.outputs
+    before, after = needed_by(graph), needed_by(kept)
+    top = {node.id for node in kept.nodes if not node.region}
+    for node_id in top:
+        assert before[node_id] & top == after[node_id] & top
+
+
+@given(pgraphs())
+def test_the_pipeline_is_deterministic(graph):
+    """The same graph twice: the same result, the same report but for the times."""
+    one, reports = run_pipeline(graph, DEFAULT_PIPELINE)
+    two, again = run_pipeline(graph, DEFAULT_PIPELINE)
+    assert one == two
+    assert [(r.name, r.changed, r.nodes_after) for r in reports] == [
+        (r.name, r.changed, r.nodes_after) for r in again
+    ]
+    assert {report.name for report in reports} == {step.name for step in DEFAULT_PIPELINE}
+
+
+@given(pgraphs())
+def test_no_passes_no_change(graph):
+    """-O0 gives the same object."""
+    assert run_pipeline(graph, LEVELS["O0"])[0] is graph
+
+
+@pytest.mark.parametrize("kind", PASSES.values(), ids=PASSES)
+def test_passes_are_described(kind):
+    """A pass is a frozen dataclass with a name and a sentence about it; options are numbers."""
+    assert PASSES[kind.name] is kind
+    assert kind.__doc__
+    assert kind.__dataclass_params__.frozen
+    assert all(option.type in ("int", int) for option in fields(kind))
+
+
+GRAPH = PGraph("g", (), (), (Primitive("a.wrap", "wrap", {}),))
+
+
+@dataclass(frozen=True)
+class Breaks(Pass):
+    """Leaves a primitive without what it needs."""
+
+    name: ClassVar[str] = "breaks"
+
+    def apply(self, graph: PGraph) -> PGraph:
+        return GRAPH
+
+
+@dataclass(frozen=True)
+class Grows(Pass):
+    """Never settles."""
+
+    name: ClassVar[str] = "grows"
+
+    def apply(self, graph: PGraph) -> PGraph:
+        return graph.with_(name=graph.name + "x")
+
+
+@dataclass(frozen=True)
+class Raises(Pass):
+    """Has a defect."""
+
+    name: ClassVar[str] = "raises"
+
+    def apply(self, graph: PGraph) -> PGraph:
+        raise KeyError("a.wrap")
+
+
+@pytest.mark.parametrize("step", [Breaks(), Grows(), Raises()], ids=lambda step: step.name)
+def test_a_pass_that_goes_wrong_is_named(step):
+    """It breaks the graph, never settles, or raises: compilation fails and names the pass."""
+    with pytest.raises(PassError, match=step.name):
+        run_pipeline(PGraph("g", (), (), ()), (*DEFAULT_PIPELINE, step))
+
+
+def test_pipelines_are_written_as_text():
+    """Names with commas between them, spaces do not count."""
+    assert parse_pipeline("prune-order,remove-dead") == DEFAULT_PIPELINE
+    assert parse_pipeline(" prune-order , remove-dead{} ") == DEFAULT_PIPELINE
+    assert parse_pipeline("") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nothing", "no pass 'nothing'.*prune-order, remove-dead"),
+        ("prune-order{size=3}", "prune-order has no option 'size=3'.*none"),
+        ("prune-order;remove-dead", "cannot read"),
+        ("prune-order{", "cannot read"),
+        ("Prune", "cannot read"),
+    ],
+)
+def test_wrong_pipelines_say_what_exists(text, message):
+    """The name or option that is wrong, and what there is."""
+    with pytest.raises(CompileError, match=message):
+        parse_pipeline(text)
