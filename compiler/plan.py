@@ -188,7 +188,7 @@ def load_plan(text: str, name: str, base: Path | None) -> Plan:
     """Read a plan from its text; ``name`` stands in messages."""
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlanError(f"{name}: not a plan file: {error}") from error
     if not isinstance(data, dict) or not str(data.get("schema", "")).startswith("teola.plan/"):
         raise PlanError(f'{name}: not a plan file: it has no "schema": "{SCHEMA}"')

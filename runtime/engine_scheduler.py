@@ -38,6 +38,8 @@ class BatchScheduler:
     def start(self, engine: Runs, max_items: int) -> None:
         """The engine is up (again)."""
         self.engine, self.max_items = engine, max_items
+        for task in self.queue:
+            task.start_clock()
         self._wake()
 
     def submit(self, task: Task) -> None:
@@ -46,13 +48,19 @@ class BatchScheduler:
         self._enqueue(task)
 
     def _enqueue(self, task: Task) -> None:
-        if task.attempt:
-            task.start_clock(task.limits.timeout_s, "timeout")
         if self.broken:
             task.fail(ModuleError(task.place, self.broken))
             return
+        if self.engine is not None:
+            task.start_clock()
         self.queue.append(task)
         self._wake()
+
+    def died(self) -> None:
+        """The engine is gone, and may come back: waiting for it counts against no clock."""
+        self.engine = None
+        for task in self.queue:
+            task.stop_clock()
 
     def fail(self, reason: str) -> None:
         """The engine will not come back: what waits, and whatever comes, fails."""
@@ -73,7 +81,10 @@ class BatchScheduler:
             self._wake()
 
     async def _work(self) -> None:
-        while (batch := self.policy.next_batch(self.queue, Budget(self.max_items))) is not None:
+        while self.engine is not None:
+            batch = self.policy.next_batch(self.queue, Budget(self.max_items))
+            if batch is None:
+                return
             self.batches += 1
             generations = [part.task.generation for part in batch]
             for part in batch:
@@ -93,6 +104,7 @@ class BatchScheduler:
         try:
             return await self.engine.run(requests)
         except EngineDied as error:
+            self.died()
             return [Failure("died", str(error))] * len(batch)
         except MemoryError as error:
             return [Failure("memory", str(error) or "out of memory")] * len(batch)

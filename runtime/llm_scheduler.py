@@ -61,7 +61,7 @@ class Call(Protocol):
 class LLMTask(Task):
     """One LLM call: ``prompt`` tokens in, at most ``max_tokens`` out."""
 
-    __slots__ = ("abort", "call", "id", "ignore_eos", "max_tokens", "prompt", "sender")
+    __slots__ = ("abort", "call", "id", "idle", "ignore_eos", "max_tokens", "prompt", "sender")
 
     def __init__(
         self,
@@ -72,6 +72,7 @@ class LLMTask(Task):
         limits: Limits,
         call: Call,
     ) -> None:
+        self.idle: asyncio.TimerHandle | None = None
         super().__init__(
             "generate", (None,), {}, place, limits, _no_results, call.failed, None, call.started
         )
@@ -84,8 +85,7 @@ class LLMTask(Task):
 
     def event(self, event: TokenEvent) -> None:
         """Tokens of the running attempt, or its end."""
-        if self.timer is not None or self.limits.idle_timeout_s is not None:
-            self.start_clock(self.limits.idle_timeout_s, "idle_timeout")
+        self.start_idle_clock()
         if event.failure is not None:
             self.running = 0
             self.retry_or_fail(ModuleError(self.place, event.failure.message, event.failure.kind))
@@ -93,6 +93,20 @@ class LLMTask(Task):
         if event.finish_reason is not None:
             self.end()
         self.call.tokens(event.tokens, event.finish_reason)
+
+    def start_idle_clock(self) -> None:
+        """A token came: the time to the next one is bounded."""
+        if self.idle is not None:
+            self.idle.cancel()
+        if (seconds := self.limits.idle_timeout_s) is not None:
+            loop = asyncio.get_running_loop()
+            self.idle = loop.call_later(seconds, self.timed_out, "idle_timeout", seconds)
+
+    def stop_clock(self) -> None:
+        super().stop_clock()
+        if self.idle is not None:
+            self.idle.cancel()
+            self.idle = None
 
     def retry_or_fail(self, error: ModuleError) -> None:
         again = self.attempt < self.limits.max_retries and error.kind in self.limits.on
@@ -134,6 +148,8 @@ class LLMScheduler:
     def start(self, engine: Generates, capabilities: Capabilities) -> None:
         """The engine is up (again)."""
         self.engine, self.capabilities = engine, capabilities
+        for task in self.queue:
+            task.start_clock()
         self._plan()
 
     def submit(self, task: LLMTask) -> None:
@@ -143,11 +159,11 @@ class LLMScheduler:
         self._enqueue(task)
 
     def _enqueue(self, task: Task) -> None:
-        if task.attempt:
-            task.start_clock(task.limits.timeout_s, "timeout")
         if self.broken:
             task.fail(ModuleError(task.place, self.broken))
             return
+        if self.engine is not None:
+            task.start_clock()
         self.queue.append(task)
         self._plan()
 
@@ -238,6 +254,8 @@ class LLMScheduler:
     def died(self, message: str) -> None:
         """The engine's host is gone: what ran has failed."""
         self.engine = None
+        for task in self.queue:
+            task.stop_clock()
         failure = Failure("died", message)
         self.events([TokenEvent(task_id, (), failure=failure) for task_id in list(self.running)])
 

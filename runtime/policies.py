@@ -42,7 +42,7 @@ class Fifo:
         items, tokens = budget.items, budget.tokens
         while queue and items > 0:
             task = queue[0]
-            if task.over:
+            if task.over or not task.todo:
                 queue.popleft()
                 continue
             if tokens is not None and task.tokens > tokens:

@@ -150,6 +150,8 @@ class Runner:
             if result is not None:
                 events.put(RunFinished(result))
             events.end(error)
+            if self._pool is not None and events.put in self._pool.listeners:
+                self._pool.listeners.remove(events.put)
 
         self.pool.listeners.append(events.put)
         query = self._begin(cells, end, events.put)
@@ -158,8 +160,6 @@ class Runner:
                 yield event
         finally:
             query.fail(QueryCancelled("the caller closed the stream"))
-            if self._pool is not None:
-                self._pool.listeners.remove(events.put)
 
     async def _bind(self, inputs: dict[str, Any]) -> dict[str, Cell]:
         if self._scheduler is None:

@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import Any
 
 from teola.runtime.events import Event, ModuleProgress, TextDelta
 
 
 class EventStream:
-    """A queue between a query and one reader. Text deltas of one output that wait are joined,
-    progress of a module that waits is replaced: what waits is bounded by the outputs' size."""
+    """A queue between a query and one reader. The text deltas of an output that wait are joined,
+    the progress of a module that waits is replaced: what waits is bounded by the outputs' size."""
 
     def __init__(self) -> None:
-        self.waiting: deque[Event] = deque()
+        self.waiting: dict[int, Event] = {}
+        self.places: dict[tuple[type, str], int] = {}
+        self.count = 0
         self.wake = asyncio.Event()
         self.error: BaseException | None = None
         self.ended = False
 
     def put(self, event: Event) -> None:
-        """Add an event."""
-        last = self.waiting[-1] if self.waiting else None
-        if isinstance(event, TextDelta) and isinstance(last, TextDelta) and _same(event, last):
-            self.waiting[-1] = TextDelta(event.output, last.text + event.text)
-        elif isinstance(event, ModuleProgress) and isinstance(last, ModuleProgress):
-            if event.module != last.module:
-                self.waiting.append(event)
-            else:
-                self.waiting[-1] = event
+        """Add an event; after the end it is too late."""
+        if self.ended:
+            return
+        if isinstance(event, TextDelta):
+            place = self._place(TextDelta, event.output)
+            before = self.waiting.get(place)
+            text = before.text if isinstance(before, TextDelta) else ""
+            self.waiting[place] = TextDelta(event.output, text + event.text)
+        elif isinstance(event, ModuleProgress):
+            self.waiting[self._place(ModuleProgress, event.module)] = event
         else:
-            self.waiting.append(event)
+            self.count += 1
+            self.waiting[self.count] = event
         self.wake.set()
+
+    def _place(self, kind: type, name: str) -> int:
+        """Where the event of that kind waits, or a new place at the end."""
+        place = self.places.get((kind, name))
+        if place is None or place not in self.waiting:
+            self.count += 1
+            place = self.places[kind, name] = self.count
+        return place
 
     def end(self, error: BaseException | None = None) -> None:
         """No more events; ``error`` is raised to the reader after the last one."""
@@ -49,8 +60,4 @@ class EventStream:
                 raise StopAsyncIteration
             self.wake.clear()
             await self.wake.wait()
-        return self.waiting.popleft()
-
-
-def _same(one: TextDelta, other: TextDelta) -> bool:
-    return one.output == other.output
+        return self.waiting.pop(next(iter(self.waiting)))

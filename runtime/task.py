@@ -73,16 +73,15 @@ class Task:
         self.requeue: Callable[[Task], None] | None = None
 
     def queued(self, requeue: Callable[[Task], None]) -> None:
-        """The task is in a queue: its clock starts."""
+        """The task has a queue to come back to."""
         self.requeue = requeue
-        self.start_clock(self.limits.timeout_s, "timeout")
 
-    def start_clock(self, seconds: float | None, name: str) -> None:
-        """(Re)start the clock; when it runs out the attempt has failed."""
+    def start_clock(self) -> None:
+        """(Re)start the clock of an attempt; when it runs out the attempt has failed."""
         self.stop_clock()
-        if seconds is not None:
+        if (seconds := self.limits.timeout_s) is not None:
             loop = asyncio.get_running_loop()
-            self.timer = loop.call_later(seconds, self.timed_out, name, seconds)
+            self.timer = loop.call_later(seconds, self.timed_out, "timeout", seconds)
 
     def stop_clock(self) -> None:
         """No clock runs."""
@@ -91,7 +90,7 @@ class Task:
             self.timer = None
 
     def timed_out(self, name: str, seconds: float) -> None:
-        """A clock ran out: what runs of this attempt no longer counts."""
+        """A clock ran out: what waits or runs of this attempt no longer counts."""
         waiting = "while queued" if not self.running else "while running"
         error = TaskTimeout(self.place, f"{name} of {seconds:g} s passed {waiting}")
         self.give_up_attempt()
@@ -101,6 +100,7 @@ class Task:
         """Forget what is running; subclasses abort it."""
         self.generation += 1
         self.running = 0
+        self.todo.clear()
 
     def started(self) -> None:
         """Items of it went to the engine."""

@@ -23,6 +23,7 @@ class Cell:
     __slots__ = (
         "done",
         "dropped",
+        "followers",
         "items",
         "key",
         "on_done",
@@ -46,6 +47,7 @@ class Cell:
         self.on_done: tuple[Callable[[], None], ...] = ()
         self.on_growth: tuple[Callable[[], None], ...] = ()
         self.on_text: tuple[Callable[[str], None], ...] = ()
+        self.followers: tuple[Cell, ...] = ()
 
     def extend(self, items: list[Any]) -> None:
         """Add items to a list port."""
@@ -63,6 +65,19 @@ class Cell:
         self.text += text
         for listener in self.on_text:
             listener(text)
+        for follower in self.followers:
+            follower.add_text(text)
+
+    @property
+    def text_read(self) -> bool:
+        """Whether a reader of deltas has seen the text so far."""
+        return bool(self.on_text) or any(follower.text_read for follower in self.followers)
+
+    def forget_text(self) -> None:
+        """The text so far does not count: it will be decoded again."""
+        self.text = ""
+        for follower in self.followers:
+            follower.forget_text()
 
     def end(self, value: Any = None) -> None:
         """Complete the port; a list port's value is its items. Of a text, what no delta has passed
@@ -72,24 +87,14 @@ class Cell:
         self.value = self.items if self.items is not None else value
         self.done = True
         listeners = (*self.on_growth, *self.on_done)
-        self.on_growth, self.on_done, self.on_text = (), (), ()
+        self.on_growth, self.on_done, self.on_text, self.followers = (), (), (), ()
         for listener in listeners:
             listener()
 
-    def follow(self, other: Cell) -> None:
-        """Become a copy of ``other``: its text so far, what comes, and its end."""
-        if other.done:
-            self._copy(other)
-            return
-        if other.text:
-            self.add_text(other.text)
-        other.on_text += (self.add_text,)
-        other.on_done += (lambda: self._copy(other),)
-
-    def _copy(self, other: Cell) -> None:
-        if self.items is not None:
-            self.extend(list(other.value)[len(self.items) :])
-        self.end(other.value)
+    def pass_text(self, other: Cell) -> None:
+        """What is decoded here leaves through ``other`` too, from the beginning."""
+        other.add_text(self.text)
+        self.followers += (other,)
 
     def release(self) -> None:
         """One consumer is done."""

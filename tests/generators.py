@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -224,16 +225,14 @@ def pgraphs(draw: Draw, steps: int = 8) -> PGraph:
     )
     top = [node.id for node in graph.nodes if not node.region]
     order = {
-        Edge("order", source, target)
-        for source, target in zip(top, top[1:], strict=False)
-        if draw(st.booleans())
+        Edge("order", source, target) for source, target in pairwise(top) if draw(st.booleans())
     }
     return PGraph(
         draw(identifiers),
         tuple(inputs),
         outputs,
         tuple(graph.nodes),
-        frozenset(order) | effect_edges(graph.nodes),
+        frozenset(order) | effect_edges(graph.nodes, ENGINES),
         ENGINES,
     )
 

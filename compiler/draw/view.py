@@ -64,7 +64,9 @@ def primitive_view(graph: PGraph) -> View:
     for node in graph.nodes:
         if node.module:
             frames.setdefault(f"module:{node.module}", Frame(f"module:{node.module}", node.module))
-        frame = f"region:{node.region}" if node.region else f"module:{node.module}"
+        frame = f"module:{node.module}" if node.module else ""
+        if node.region:
+            frame = f"region:{node.region}"
         if isinstance(node, Region):
             label = f"{node.id}: {node.kind} ({REPEATS[node.kind]})"
             frames[f"region:{node.id}"] = Frame(f"region:{node.id}", label, frame)
@@ -136,7 +138,11 @@ def _source(graph: PGraph, ref: Ref, reader: Node | None) -> str:
 
 def module_view(graph: PGraph) -> View:
     """The module graph: the p-graph's lines, drawn between modules."""
-    modules = list(dict.fromkeys(node.module for node in graph.nodes if node.module))
+    modules = dict.fromkeys(
+        node.module or node.id
+        for node in graph.nodes
+        if node.module or isinstance(node, Primitive)
+    )
     whole = primitive_view(graph)
     home = {box.id: box.frame for box in whole.boxes}
     parents = {frame.id: frame.parent for frame in whole.frames}
@@ -162,6 +168,6 @@ def _module_kind(graph: PGraph, module: str) -> str:
     kinds = [
         engine_kind(graph, node)
         for node in graph.nodes
-        if isinstance(node, Primitive) and node.module == module
+        if isinstance(node, Primitive) and module in (node.module, node.id)
     ]
     return next((kind for kind in kinds if kind != "cpu"), "cpu")

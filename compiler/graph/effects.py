@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
 from teola.compiler.graph.operations import OPERATIONS, same_resource
-from teola.compiler.graph.pgraph import Edge, Node, Primitive
+from teola.compiler.graph.pgraph import Edge, Json, Node, Primitive
 
 
 class Effect(NamedTuple):
@@ -18,15 +18,28 @@ class Effect(NamedTuple):
     writes: frozenset[str]
 
 
-def effects(nodes: Sequence[Node]) -> list[Effect]:
-    """Every primitive with an effect, in chain order."""
+Engines = Mapping[str, Mapping[str, Json]]
+
+
+def effects(nodes: Sequence[Node], engines: Engines) -> list[Effect]:
+    """Every primitive with an effect, in chain order; equal engines are one, whatever their names."""
     found = []
+    homes = {
+        name: next(other for other, same in engines.items() if same == config)
+        for name, config in engines.items()
+    }
     for node in nodes:
         if isinstance(node, Primitive) and (operation := OPERATIONS.get(node.operation)):
             reads, writes = operation.effects(node)
             if reads or writes:
-                found.append(Effect(node, reads, writes))
+                found.append(Effect(node, _at_home(reads, homes), _at_home(writes, homes)))
     return found
+
+
+def _at_home(resources: frozenset[str], homes: Mapping[str, str]) -> frozenset[str]:
+    """The resources, named after the first of equal engines."""
+    split = (resource.partition("/") for resource in resources)
+    return frozenset(f"{homes.get(engine, engine)}/{name}" for engine, _, name in split)
 
 
 def conflict(one: Effect, other: Effect) -> bool:
@@ -39,7 +52,7 @@ def conflict(one: Effect, other: Effect) -> bool:
     return any(same_resource(a, b) for left, right in pairs for a in left for b in right)
 
 
-def effect_edges(nodes: Sequence[Node]) -> frozenset[Edge]:
+def effect_edges(nodes: Sequence[Node], engines: Engines) -> frozenset[Edge]:
     """The effect edges that the table demands of ``nodes`` (in chain order).
 
     A primitive inside a region is stood for by the region, as seen from outside: an effect on a
@@ -47,7 +60,7 @@ def effect_edges(nodes: Sequence[Node]) -> frozenset[Edge]:
     """
     parents = {node.id: node.region for node in nodes}
     edges = set()
-    for first, second in combinations(effects(nodes), 2):
+    for first, second in combinations(effects(nodes, engines), 2):
         if conflict(first, second):
             source, target = _lift(first.node.id, second.node.id, parents)
             if source != target:

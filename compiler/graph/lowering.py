@@ -36,7 +36,7 @@ def lower(graph: ModuleGraph) -> PGraph:
         graph.inputs,
         tuple(_output(output, ports) for output in graph.outputs),
         tuple(nodes),
-        frozenset(edges) | effect_edges(nodes),
+        frozenset(edges) | effect_edges(nodes, graph.engines),
         graph.engines,
     )
 

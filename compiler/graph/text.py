@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import NoReturn, cast
 
 from teola.compiler.diagnostics import Diagnostic, render
@@ -39,6 +39,7 @@ from teola.compiler.graph.pgraph import (
     Region,
 )
 from teola.compiler.source import Source, Span
+from teola.compiler.types import TypeSyntaxError, parse_type
 
 REGION_KINDS = ("each", "fold", "reduce")
 
@@ -117,6 +118,7 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<ref>~?%[A-Za-z_][\w.\-]*:[\w.]+)|(?P<id>%[A-Za-z_][\w.\-]*)|(?P<arrow>->)"
     r"|(?P<type>list<[a-z<>]+>)|(?P<word>[A-Za-z_][\w.\-]*)|(?P<mark>[={}\[\],:?@!#]))"
 )
+_ASSIGNMENT = re.compile(r"\s*[A-Za-z_][\w.\-]*\s*=")
 _DECODER = json.JSONDecoder()
 
 
@@ -160,6 +162,13 @@ class _Line:
     def type(self) -> str:
         return self.take("type") if self.peek("type") else self.take("word")
 
+    def known_type(self, text: str) -> str:
+        """Refuse a type that there is not."""
+        try:
+            return str(parse_type(text))
+        except TypeSyntaxError as error:
+            self.fail(str(error))
+
     def ref(self) -> Ref:
         text = self.take("ref")
         node, _, path = text.lstrip("~")[1:].partition(":")
@@ -169,6 +178,15 @@ class _Line:
 
     def operand(self) -> Operand:
         return self.ref() if self.peek("ref") else Const(self.json())
+
+    def assigns(self) -> bool:
+        """Whether ``name=`` comes next."""
+        return bool(_ASSIGNMENT.match(self.text, self.at))
+
+    def once(self, name: str, known: Container[str]) -> None:
+        """Refuse a name that was given before."""
+        if name in known:
+            self.fail(f"{name!r} is given twice")
 
     def end(self) -> None:
         if self.text[self.at :].strip():
@@ -181,8 +199,11 @@ def _attributes(line: _Line) -> dict[str, Json]:
         return found
     while not line.accept("mark", "}"):
         key = line.take("word")
+        line.once(key, found)
         line.take("mark", "=")
         found[key] = line.take("word") if key == "engine" else line.json()
+        if key == "group" and type(found[key]) is not int:
+            line.fail("a group is a number of items")
         if not line.peek("mark", "}"):
             line.take("mark", ",")
     return found
@@ -202,9 +223,10 @@ def _guards(line: _Line) -> tuple[Guard, ...]:
 
 def _named(line: _Line) -> dict[str, Operand]:
     found: dict[str, Operand] = {}
-    while line.peek("word") and not line.peek("word", "when"):
+    while line.assigns():
         name = line.take("word")
         line.take("mark", "=")
+        line.once(name, found)
         found[name] = line.operand()
     return found
 
@@ -252,7 +274,7 @@ def _input(line: _Line) -> InputPort:
     default = (line.json(),) if line.accept("mark", "=") else None
     about = str(line.json()) if line.accept("mark", "#") else ""
     line.end()
-    return InputPort(name, kind, default, about)
+    return InputPort(name, line.known_type(kind), default, about)
 
 
 def _output(line: _Line) -> OutputPort:
@@ -262,7 +284,7 @@ def _output(line: _Line) -> OutputPort:
     line.take("mark", "=")
     ref = line.ref()
     line.end()
-    return OutputPort(name, kind, ref)
+    return OutputPort(name, line.known_type(kind), ref)
 
 
 def _edge(line: _Line, kind: str) -> Edge:
@@ -311,15 +333,22 @@ class _Parts:
 
     def read_header(self, line: _Line, word: str) -> None:
         if word == "graph":
-            self.name = line.take("word")
+            name = line.take("word")
             line.end()
+            line.once(name, {name} if self.name else ())
+            self.name = name
         elif word == "engine":
             name, config = _engine(line)
+            line.once(name, self.engines)
             self.engines[name] = config
         elif word == "input":
-            self.inputs.append(_input(line))
+            port = _input(line)
+            line.once(port.name, [known.name for known in self.inputs])
+            self.inputs.append(port)
         elif word == "output":
-            self.outputs.append(_output(line))
+            out = _output(line)
+            line.once(out.name, [known.name for known in self.outputs])
+            self.outputs.append(out)
         elif word in ("order", "effect"):
             self.edges.add(_edge(line, word))
         else:
@@ -338,7 +367,7 @@ def parse_graph(source: Source) -> PGraph:
     """
     parts = _Parts()
     line = _Line(source, 1, "")
-    for number, text in enumerate(source.text.splitlines(), 1):
+    for number, text in enumerate(source.text.split("\n"), 1):
         if text.strip() and not text.lstrip().startswith("#"):
             line = _Line(source, number, text)
             parts.read(line)

@@ -183,6 +183,9 @@ class _Verifier:
             self.say(node.id, "a result has the name of a bound port")
         for name, ref in node.results.items():
             self.check_ref(node.id, name, ref, (*self.paths[node.id], node.id))
+            inside = self.nodes.get(ref.node)
+            if ref.node != node.id and (inside is None or inside.region != node.id):
+                self.say(node.id, f"{name}: %{ref.node}:{ref.port} is not in its body")
 
     def check_ref(self, node_id: str, name: str, ref: Ref, scope: tuple[str, ...]) -> None:
         found = self.port_type(ref, scope)
@@ -249,7 +252,7 @@ class _Verifier:
             for end in (edge.source, edge.target):
                 if end not in self.nodes:
                     self.say(end, f"an {edge.kind} edge names it, but there is no such node")
-        for edge in effect_edges(self.graph.nodes) - self.graph.edges:
+        for edge in effect_edges(self.graph.nodes, self.graph.engines) - self.graph.edges:
             self.say(edge.target, f"the effect edge from %{edge.source} is missing")
 
     def check_cycles(self) -> None:

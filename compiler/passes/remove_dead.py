@@ -28,7 +28,8 @@ class RemoveDead(Pass):
 def _live(graph: PGraph) -> set[str]:
     """Ids reached backwards from the outputs and from every primitive that writes."""
     waiting = [out.ref.node for out in graph.outputs]
-    waiting += [effect.node.id for effect in effects(graph.nodes) if effect.writes]
+    written = effects(graph.nodes, graph.engines)
+    waiting += [effect.node.id for effect in written if effect.writes]
     live: set[str] = set()
     while waiting:
         node = graph.by_id.get(waiting.pop())

@@ -17,7 +17,7 @@ import transformers
 from transformers.generation.continuous_batching.continuous_api import OutputRouter
 
 from teola.runtime.engines.kv_budget import KVBudget
-from teola.runtime.engines.packed_linear import pack_linear_layers
+from teola.runtime.engines.packed_linear import pack_output_layer
 from teola.runtime.engines.protocol import Generate
 from teola.runtime.engines.torch_settings import torch_settings
 
@@ -66,14 +66,9 @@ class Generation:
         self.context = int(text.max_position_embeddings)
         self.vocabulary = int(text.vocab_size)
         self.ends = _ends(model)
-        packed = 0
         if settings.device == "cpu" and settings.dtype is torch.float32:
-            packed = pack_linear_layers(model)
-        self.details = {
-            **settings.details,
-            "packed_layers": packed,
-            "page_tokens": self.budget.page_tokens,
-        }
+            pack_output_layer(model)
+        self.details = {**settings.details, "page_tokens": self.budget.page_tokens}
         self._manager = self._start(model, take)
         threading.Thread(target=self._watch, args=(ended,), daemon=True).start()
 

@@ -25,7 +25,7 @@ class PrimitiveRun(Run):
         self.values: dict[str, Any] = {}
         if not self.prepared.streams:
             self.last_group, self.next_group = 1, 1
-            self._execute(0, {name: source.get() for name, source in self.sources.items()})
+            self._whole({name: source.get() for name, source in self.sources.items()})
             return
         self.fixed: dict[str, Any] = {
             name: source.get()
@@ -56,7 +56,7 @@ class PrimitiveRun(Run):
         there = min(len(_items(cell)) for cell in cells)
         ended = all(cell.done for cell in cells)
         if ended and len({len(_items(cell)) for cell in cells}) > 1:
-            self._lengths_differ()
+            self._lengths_differ({name: len(_items(s.cell)) for name, s in self.lists.items()})
             return
         total = -(-there // size) if ended else there // size
         while self.next_group < total and self.state == "running":
@@ -71,8 +71,15 @@ class PrimitiveRun(Run):
             self.last_group = self.next_group
             self._flush()
 
-    def _lengths_differ(self) -> None:
-        lengths = ", ".join(f"{name}: {len(_items(s.cell))}" for name, s in self.lists.items())
+    def _whole(self, inputs: dict[str, Any]) -> None:
+        lengths = {name: len(inputs[name]) for name in inputs if name in self.prepared.lists}
+        if len(set(lengths.values())) > 1:
+            self._lengths_differ(lengths)
+        else:
+            self._execute(0, inputs)
+
+    def _lengths_differ(self, found: dict[str, int]) -> None:
+        lengths = ", ".join(f"{name}: {length}" for name, length in found.items())
         self.fail(ModuleError(self.prepared.place, f"length-mismatch: {lengths} items", "item"))
 
     def _execute(self, group: int, inputs: dict[str, Any]) -> None:
@@ -122,8 +129,13 @@ class ScanRun(Run):
         self.taken = dict.fromkeys(lists, 0)
         self.open = list(lists)
         for name in lists:
-            if not self.sources[name].cell.done:
-                self.sources[name].cell.on_growth += (self._pump_soon,)
+            source = self.sources[name]
+            if source.cell.done:
+                continue
+            if source.stream:
+                source.cell.on_growth += (self._pump_soon,)
+            else:
+                source.cell.on_done += (self._pump_soon,)
         self._pump()
 
     def _pump_soon(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from teola.compiler.graph.pgraph import INPUTS, OutputPort
-from teola.runtime.errors import RunError
+from teola.runtime.errors import ModuleError, RunError
 from teola.runtime.events import (
     ItemAdded,
     Listener,
@@ -109,7 +109,7 @@ class Query:
             try:
                 self.outputs[out.name] = source.get()
             except RunError as error:
-                self.fail(RunError(f"{self.blueprint.graph.name}: output '{out.name}': {error}"))
+                self.fail(self._output_error(out, error))
                 return
             self._tell(OutputReady(out.name, self.outputs[out.name]))
 
@@ -119,6 +119,13 @@ class Query:
             ready()
         else:
             cell.on_done += (ready,)
+
+    def _output_error(self, out: OutputPort, error: RunError) -> RunError:
+        what = f"output '{out.name}': {error}"
+        place = next((p.place for p in self.blueprint.top if p.id == out.ref.node), None)
+        if place is None:
+            return RunError(f"{self.blueprint.graph.name}: {what}")
+        return ModuleError(place, what, "item")
 
     def _listen_growth(self, name: str, cell: Cell) -> None:
         told = 0

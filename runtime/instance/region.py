@@ -187,9 +187,7 @@ class FoldRun(RegionRun):
         if source.cell.done and self.index == len(items) - 1 and not self.followed:
             self.followed = True
             name, ref = self.only()
-            cell, target = self.current.cell(ref), self.cells[name]
-            target.add_text(cell.text)
-            cell.on_text += (target.add_text,)
+            self.current.cell(ref).pass_text(self.cells[name])
 
     def _ended(self) -> None:
         self.state_value, self.state_key = self.take(self.current, self.only()[1])
@@ -239,9 +237,7 @@ class ReduceRun(RegionRun):
         name, ref = self.only()
         scope = self.parts[0]
         if isinstance(scope, Scope):
-            cell, target = scope.cell(ref), self.cells[name]
-            target.add_text(cell.text)
-            cell.on_text += (target.add_text,)
+            scope.cell(ref).pass_text(self.cells[name])
 
     def _ended(self) -> None:
         self.left -= 1

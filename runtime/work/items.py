@@ -183,7 +183,7 @@ def publish_items(scheduler: Scheduler, run: Run, values: dict[str, Any]) -> boo
             if run.state == "cancelled":
                 drop_collection(scheduler, run)
 
-    scheduler.pool.job(publish())
+    scheduler.when_engine(run, engine, "ready", lambda: scheduler.pool.job(publish()))
     return True
 
 

@@ -59,7 +59,7 @@ class _TextWork:
 
     def attempt(self) -> None:
         """A (new) attempt begins: what an earlier one gave is forgotten."""
-        self.run.cells["text"].text = ""
+        self.run.cells["text"].forget_text()
         if self.run.cells["lines"].items:
             self.run.cells["lines"].items.clear()
         self.run.delivered = 0
@@ -79,7 +79,7 @@ class _TextWork:
     def left(self) -> bool:
         """Whether text or items have reached the caller or a later step."""
         cells = self.run.cells
-        return self.run.delivered > 0 and bool(cells["text"].on_text or cells["lines"].on_growth)
+        return self.run.delivered > 0 and bool(cells["text"].text_read or cells["lines"].on_growth)
 
     def failed(self, error: ModuleError) -> None:
         """The call failed for good."""

@@ -25,20 +25,22 @@ def write(id_, where, store="store"):
     """An ingest into ``where``; a text, a reference, or nothing."""
     words = {"": "", "?": "collection=%inputs:name "}.get(where, f'collection="{where}" ')
     named = ", named = true" if where == "?" else ""
-    return f"%{id_} = ingest chunks=%inputs:cs embeddings=%inputs:vs {words}{{engine = {store}{named}}}"
+    attributes = f"{{engine = {store}{named}}}"
+    return f"%{id_} = ingest chunks=%inputs:cs embeddings=%inputs:vs {words}{attributes}"
 
 
 def read(id_, where, store="store"):
     """A search in ``where``."""
     operand = "%inputs:name" if where == "?" else f'"{where}"'
     named = ", named = true" if where == "?" else ""
-    return f"%{id_} = search embeddings=%inputs:vs collection={operand} top_k=1 {{engine = {store}{named}}}"
+    attributes = f"{{engine = {store}{named}}}"
+    return f"%{id_} = search embeddings=%inputs:vs collection={operand} top_k=1 {attributes}"
 
 
 def edges(*lines):
     """The effect edges of a graph, as pairs."""
     graph = parse_graph(Source("g", HEAD + "\n".join(lines)))
-    return {(edge.source, edge.target) for edge in effect_edges(graph.nodes)}
+    return {(edge.source, edge.target) for edge in effect_edges(graph.nodes, graph.engines)}
 
 
 PAIRS = [
@@ -103,7 +105,7 @@ def test_resources_are_named_by_store_and_collection():
     """What the table says a primitive reads and writes."""
     lines = [write("a", "kb"), read("b", "?"), write("c", ""), "%d.take = take items=%inputs:xs"]
     graph = parse_graph(Source("g", HEAD + "\n".join(lines)))
-    assert [(e.node.id, set(e.reads), set(e.writes)) for e in effects(graph.nodes)] == [
+    assert [(e.node.id, set(e.reads), set(e.writes)) for e in effects(graph.nodes, graph.engines)] == [
         ("a", set(), {"store/kb"}),
         ("b", {"store/*"}, set()),
     ]

@@ -1,4 +1,4 @@
-"""Plans: one portable file, the same bytes for the same workflow, and refused when it is not whole."""
+"""Plans: one portable file, the same bytes every time, refused when it is not whole."""
 
 import json
 from importlib.util import find_spec
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from teola.compiler.api import compile_workflow
 from teola.compiler.errors import GraphError, PlanError
-from teola.compiler.graph.pgraph import InputPort, PGraph, Ref, OutputPort
+from teola.compiler.graph.pgraph import InputPort, OutputPort, PGraph, Ref
 from teola.compiler.passes.pipeline import run_pipeline
 from teola.compiler.plan import Plan, load_plan, plan_schema
 from teola.compiler.version import VERSION
@@ -139,8 +139,10 @@ def test_paths_of_other_types_are_texts():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "3", "null", '"teola.plan/1"', "{}", '{"schema": 1}', '{"schema": "other/1"}']
-    + ["[" * 100_000, '{"a":' * 100_000],
+    [
+        *("", "{", "[]", "3", "null", '"teola.plan/1"', "{}"),
+        *('{"schema": 1}', '{"schema": "other/1"}', "[" * 100_000, '{"a":' * 100_000),
+    ],
 )
 def test_what_is_no_plan_is_said_to_be_none(text):
     """Not JSON, not an object, no schema of ours, or nested without end."""

@@ -141,7 +141,7 @@ RULES = {
         "%r: a fold region needs initial",
     ),
     "a reduce has one result": (
-        "%r = reduce items=%inputs:xs -> x=%r.wrap:items y=%r.wrap:items [\n  %r.wrap = wrap value=1\n]",
+        "%r = reduce items=%inputs:xs -> x=%r.w:items y=%r.w:items [\n  %r.w = wrap value=1\n]",
         "%r: a reduce region has exactly one result",
     ),
     "a result is not a bound name": (
@@ -169,11 +169,12 @@ RULES = {
         "%b.wrap: an order edge names it, but there is no such node",
     ),
     "effects have their edges": (
-        "%a.embed = embed texts=%inputs:cs {engine = emb}\n"
-        '%a.ingest = ingest chunks=%inputs:cs embeddings=%a.embed:embeddings collection="kb" \
-            {engine = store}\n'
-        '%a.search = search embeddings=%a.embed:embeddings collection="kb" top_k=1 {engine = \
-            store}',
+        """
+        %a.embed = embed texts=%inputs:cs {engine = emb}
+        %a.ingest = ingest chunks=%inputs:cs embeddings=%a.embed:embeddings collection="kb" \
+            {engine = store}
+        %a.search = search embeddings=%a.embed:embeddings collection="kb" top_k=1 {engine = store}
+        """,
         "%a.search: the effect edge from %a.ingest is missing",
     ),
     "data has no cycle": (

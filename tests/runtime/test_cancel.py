@@ -130,8 +130,7 @@ async def test_closing_the_runner_ends_its_queries(bench):
         await source.start()
         closing.append(source)
         async for event in source.stream(q="other"):
-            if isinstance(event, TextDelta):
-                texts.append(event.text)
+            texts.extend([event.text] if isinstance(event, TextDelta) else [])
 
     closing = [runner]
     running = [asyncio.ensure_future(runner.run(q="q")), asyncio.ensure_future(read())]

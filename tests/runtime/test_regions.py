@@ -17,11 +17,6 @@ def items(count):
     return [f"item {index}" for index in range(count)]
 
 
-def body(lines):
-    """Lines of a region's body, indented as the rest of a graph here."""
-    return lines
-
-
 def each(stream=False, **engines):
     """Each item is asked about; the list of answers."""
     return plan(
@@ -39,6 +34,7 @@ def each(stream=False, **engines):
 
 def fold(stream=False, **engines):
     """Each item changes the text before it."""
+    values = "s=%r.fold:state x=%r.fold:item n=%r.fold:index"
     return plan(
         f"""
         input xs: list<text>
@@ -46,7 +42,7 @@ def fold(stream=False, **engines):
         {call("r.first", "start {{ q }}", "q=%inputs:q")}
         %r.fold = fold items={"~" if stream else ""}%inputs:xs initial=%r.first.decode:text {{}} \
             -> text=%r.next.decode:text @r [
-            {call("r.next", "{{ s }}/{{ x }}/{{ n }}", "s=%r.fold:state x=%r.fold:item n=%r.fold:index")}
+            {call("r.next", "{{ s }}/{{ x }}/{{ n }}", values)}
         ]
         output out: text = %r.fold:text
         """,
@@ -56,11 +52,12 @@ def fold(stream=False, **engines):
 
 def reduce(fan_in=2, **engines):
     """Texts become one."""
+    values = "level=%r.tree:level n=%r.tree:index xs=%r.tree:items"
     return plan(
         f"""
         input xs: list<text>
         %r.tree = reduce items=%inputs:xs {{fan_in = {fan_in}}} -> text=%r.join.decode:text @r [
-            {call("r.join", "{{ level }}.{{ n }}: {{ xs | join(',') }}", "level=%r.tree:level n=%r.tree:index xs=%r.tree:items")}
+            {call("r.join", "{{ level }}.{{ n }}: {{ xs | join(',') }}", values)}
         ]
         output out: text = %r.tree:text
         """,
@@ -106,7 +103,7 @@ async def test_each_gives_a_list_in_item_order(bench, length, stream):
 @pytest.mark.parametrize("stream", [False, True])
 @virtual
 async def test_fold_hands_each_result_to_the_next(bench, length, stream):
-    """Iteration i sees item i and the text of iteration i - 1; without items the initial is left."""
+    """Iteration i sees item i and text i - 1; without items the initial is left."""
     xs = items(length)
     result = await bench.run(fold(stream), xs=xs, q="why")
     assert result["out"] == fold_reference(xs, "why")
@@ -170,6 +167,7 @@ async def test_paths_name_level_and_index(bench):
     assert paths["reduce"] == [("r.tree[0.0]",), ("r.tree[1.0]",)]
 
 
+INNER = "q=%inputs:q s=%o.fold:state x=%o.fold:item n=%o.each:index"
 NESTED = f"""
     input xs: list<text>
     input q: text
@@ -178,7 +176,7 @@ NESTED = f"""
         {call("o.first", "{{ n }}", "n=%o.each:index")}
         %o.fold = fold items=%o.each:item initial=%o.first.decode:text {{}} -> \
             text=%o.next.decode:text @o [
-            {call("o.next", "{{ q }} {{ s }} {{ x }} {{ n }}", "q=%inputs:q s=%o.fold:state x=%o.fold:item n=%o.each:index")}
+            {call("o.next", "{{ q }} {{ s }} {{ x }} {{ n }}", INNER)}
         ]
     ]
     output out: list<text> = %o.each:text
@@ -253,9 +251,7 @@ async def test_concurrency_bounds_what_is_alive(bench):
         ]
         output out: list<text> = %r.each:text
     """
-    source = plan(
-        text.format(call("r.ask", "{{ x }}", "x=%r.each:item")), llm={"latency_ms": 1000}
-    )
+    source = plan(text.format(call("r.ask", "{{ x }}", "x=%r.each:item")), llm={"latency_ms": 1000})
     result = await bench.run(source, xs=items(5))
     assert result["out"] == [reply(x) for x in items(5)]
     changes = sorted(

@@ -55,6 +55,7 @@ async def test_groups_are_cut_by_index(bench, length, groups):
         output vectors: list<embedding> = %e.embed:embeddings
     """)
     result = await bench.run(streamed, texts=texts(length))
+    await bench.settle()
     sizes = [size for made in bench.spy("embedder").calls for size in made.sizes]
     assert sizes == groups
     expected = [list(embed([text], 32)[0]) for text in texts(length)]

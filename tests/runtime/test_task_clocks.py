@@ -50,6 +50,13 @@ def first_bytes(count):
     return reply("q").encode()[:count].decode(errors="ignore")
 
 
+async def read(bench, source, events):
+    """Read the events of a query into a list, as far as they come."""
+    async with bench.runner(source) as runner:
+        async for event in runner.stream(q="q"):
+            events += [event]
+
+
 async def failing(bench, source, kind=ModuleError, **inputs):
     """The error a query ends with, and when."""
     began = now()
@@ -299,10 +306,8 @@ async def test_a_call_of_which_text_has_left_is_not_repeated(bench, kind):
     """The caller has read a part: `StreamInterrupted`, never a second beginning."""
     bench.prepared.append(lambda spy: spy.spoil(0, after=2, kind=kind))
     events = []
-    async with bench.runner(asking(f", {retry(3)}")) as runner:
-        with pytest.raises(StreamInterrupted, match="spoilt") as caught:
-            async for event in runner.stream(q="q"):
-                events.append(event)
+    with pytest.raises(StreamInterrupted, match="spoilt") as caught:
+        await read(bench, asking(f", {retry(3)}"), events)
     assert "".join(e.text for e in events if isinstance(e, TextDelta)) == first_bytes(32)
     assert caught.value.place.module == "a"
     assert len(bench.spy("llm").submitted) == 1
@@ -431,10 +436,8 @@ async def test_a_query_within_its_deadline_is_untouched(bench):
 async def test_a_deadline_reaches_a_reader_of_events(bench):
     """A stream raises it after the events that came before."""
     events = []
-    async with bench.runner(asking(deadline_s=2.5)) as runner:
-        with pytest.raises(DeadlineExceeded):
-            async for event in runner.stream(q="q"):
-                events.append(event)
+    with pytest.raises(DeadlineExceeded):
+        await read(bench, asking(deadline_s=2.5), events)
     assert "".join(e.text for e in events if isinstance(e, TextDelta)) == first_bytes(32)
 
 

@@ -1,6 +1,7 @@
 """Cells, content keys, shapes of decoded text, and list operations."""
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, given
@@ -35,19 +36,24 @@ def test_a_list_cell_grows_and_its_value_is_its_items(parts):
     assert all(whole[: len(state)] == state for state in heard)
 
 
-@given(st.lists(words, max_size=5), st.integers(0, 5))
-def test_a_follower_gets_all_of_a_text(parts, late):
-    """Whenever it begins to follow: the text so far, what comes, and the end."""
+@given(st.lists(words, max_size=5), st.integers(0, 5), st.booleans())
+def test_a_text_is_passed_on_whole(parts, late, again):
+    """Whenever another begins to take it: text so far and what comes, not what was forgotten."""
     first, second, deltas = Cell(), Cell(), []
+    if again:
+        first.pass_text(second)
+        first.add_text("a first attempt")
+        assert not first.text_read
+        first.forget_text()
+        late = -1
     second.on_text += (deltas.append,)
     for number, part in enumerate(parts):
         if number == late:
-            second.follow(first)
+            first.pass_text(second)
         first.add_text(part)
     if late >= len(parts):
-        second.follow(first)
-    first.end("".join(parts))
-    assert second.done
+        first.pass_text(second)
+    second.end("".join(parts))
     assert second.value == "".join(deltas) == "".join(parts)
 
 
@@ -208,7 +214,7 @@ SCAN_CONFIGS = [
 def test_a_scan_is_a_prefix_of_itself(name, config, fixed, items, cuts):
     """However its input is cut: the same output; and of a longer input a longer one."""
     at = [0, *sorted(cut for cut in cuts if cut <= len(items)), len(items)]
-    pieces = [items[low:high] for low, high in zip(at, at[1:], strict=False)]
+    pieces = [items[low:high] for low, high in pairwise(at)]
     whole = scanned(name, config, fixed, [items])
     assert scanned(name, config, fixed, pieces) == whole
     scan = SCANS[name](config, fixed, ["items"])

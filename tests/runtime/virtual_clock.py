@@ -33,7 +33,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         done: asyncio.Future[T] = self.create_future()
         try:
             done.set_result(func(*args))
-        except Exception as error:  # what a thread raises belongs to who awaits it
+        except Exception as error:  # noqa: BLE001 - what a thread raises belongs to who awaits it
             done.set_exception(error)
         return done
 
