@@ -59,6 +59,7 @@ class _Graph:
     nodes: list[Node] = field(default_factory=list)
     ports: dict[str, list[Ref]] = field(default_factory=dict)
     count: int = 0
+    module: str = ""
 
     def new_id(self, word: str) -> str:
         self.count += 1
@@ -90,13 +91,16 @@ class _Graph:
                 if isinstance(ref, Ref):
                     chosen[name] = Ref(ref.node, ref.port, ref.fields, True)
         id_ = self.new_id(operation)
-        module = self.draw(st.just("") | identifiers)
         own = {**(config or {}), **self.draw(configs)}
-        self.nodes.append(Primitive(id_, operation, chosen, own, engine, (), region, group, module))
+        self.nodes.append(
+            Primitive(id_, operation, chosen, own, engine, (), region, group, self.module)
+        )
         return id_
 
     def step(self, region: str, depth: int) -> None:
-        """Add one node, or one unit, or one region with its body."""
+        """Add one node, or one unit, or one region with its body: at the top, one module."""
+        if not region:
+            self.module = self.draw(st.just("") | st.just(f"module{self.count}"))
         steps = [self.lists, self.models, self.call, self.collection, self.scalar]
         steps += [self.region] if depth < 2 else []
         self.draw(st.sampled_from(steps))(region, depth)
@@ -194,7 +198,9 @@ class _Graph:
         self.call(id_, depth + 1)
         result = self.ports["text"][-1]
         config: dict[str, Json] = {"fan_in": 2} if kind == "reduce" else {}
-        self.nodes.insert(at, Region(id_, kind, inputs, {"text": result}, config, (), region, "m"))
+        self.nodes.insert(
+            at, Region(id_, kind, inputs, {"text": result}, config, (), region, self.module)
+        )
         self.ports = outside
         self.offer("texts" if kind == "each" else "text", Ref(id_, "text"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 
 from teola.compiler.draw.view import Line, View
 
@@ -42,8 +42,14 @@ def _steps(view: View) -> dict[str, int]:
     before: dict[str, set[str]] = {box.id: set() for box in view.boxes}
     for line in view.lines:
         before[line.target].add(line.source)
+    try:
+        order = list(TopologicalSorter(before).static_order())
+    except CycleError:  # modules may wait for each other where their primitives do not
+        order = list(before)
+        place = {box_id: index for index, box_id in enumerate(order)}
+        before = {box: {b for b in waits if place[b] < place[box]} for box, waits in before.items()}
     steps: dict[str, int] = {}
-    for box_id in TopologicalSorter(before).static_order():
+    for box_id in order:
         first = 0 if box_id.startswith("in:") else 1
         steps[box_id] = max((steps[b] + 1 for b in before[box_id]), default=first)
     return steps

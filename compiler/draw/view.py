@@ -139,9 +139,7 @@ def _source(graph: PGraph, ref: Ref, reader: Node | None) -> str:
 def module_view(graph: PGraph) -> View:
     """The module graph: the p-graph's lines, drawn between modules."""
     modules = dict.fromkeys(
-        node.module or node.id
-        for node in graph.nodes
-        if node.module or isinstance(node, Primitive)
+        node.module or node.id for node in graph.nodes if node.module or isinstance(node, Primitive)
     )
     whole = primitive_view(graph)
     home = {box.id: box.frame for box in whole.boxes}

@@ -22,7 +22,7 @@ Engines = Mapping[str, Mapping[str, Json]]
 
 
 def effects(nodes: Sequence[Node], engines: Engines) -> list[Effect]:
-    """Every primitive with an effect, in chain order; equal engines are one, whatever their names."""
+    """Every primitive with an effect, in chain order; engines of equal settings are one."""
     found = []
     homes = {
         name: next(other for other, same in engines.items() if same == config)

@@ -67,7 +67,7 @@ def _apply(graph: PGraph, step: Pass) -> tuple[PGraph, PassReport]:
     start = perf_counter()
     try:
         result = step.apply(graph)
-    except Exception as error:  # noqa: BLE001 - a defect of a pass fails the compilation by name
+    except Exception as error:  # a defect of a pass fails the compilation, by name
         what = f"{type(error).__name__}: {error}"
         raise PassError(f"the pass {step.name} failed: {what}") from error
     if result is not graph:

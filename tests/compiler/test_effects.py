@@ -105,7 +105,9 @@ def test_resources_are_named_by_store_and_collection():
     """What the table says a primitive reads and writes."""
     lines = [write("a", "kb"), read("b", "?"), write("c", ""), "%d.take = take items=%inputs:xs"]
     graph = parse_graph(Source("g", HEAD + "\n".join(lines)))
-    assert [(e.node.id, set(e.reads), set(e.writes)) for e in effects(graph.nodes, graph.engines)] == [
+    assert [
+        (e.node.id, set(e.reads), set(e.writes)) for e in effects(graph.nodes, graph.engines)
+    ] == [
         ("a", set(), {"store/kb"}),
         ("b", {"store/*"}, set()),
     ]

@@ -116,7 +116,9 @@ def test_remove_dead_keeps_writes_outputs_and_order(graph):
     kept = PASSES["remove-dead"]().apply(graph)
     ids = {node.id for node in kept.nodes}
     assert [node for node in graph.nodes if node.id in ids] == list(kept.nodes)
-    assert {effect.node.id for effect in effects(graph.nodes, graph.engines) if effect.writes} <= ids
+    assert {
+        effect.node.id for effect in effects(graph.nodes, graph.engines) if effect.writes
+    } <= ids
     assert kept.outputs == graph.outputs
     before, after = needed_by(graph), needed_by(kept)
     top = {node.id for node in kept.nodes if not node.region}

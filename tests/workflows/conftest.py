@@ -57,8 +57,7 @@ class RealModels:
 
     async def _ask(self, pool, source, share, inputs):
         async with Runner(source, pool=pool, share=share) as runner:
-            result = await runner.run(**inputs)
-        return result
+            return await runner.run(**inputs)
 
     def close(self):
         assert self._pool.check_integrity() == []
