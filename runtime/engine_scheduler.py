@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from teola.runtime.engines.protocol import Failure, Request
-from teola.runtime.errors import ModuleError
 from teola.runtime.hosts.errors import EngineDied
 from teola.runtime.policies import Budget, Policy, Slice
 from teola.runtime.task import Task
+from teola.runtime.task_queue import TaskQueue
 
 
 class Runs(Protocol):
@@ -22,54 +21,28 @@ class Runs(Protocol):
         ...
 
 
-class BatchScheduler:
+class BatchScheduler(TaskQueue[Runs]):
     """One queue and one engine: ``next_batch``, ``run``, ``deliver``. Work-conserving."""
 
     def __init__(self, policy: Policy, max_items: int) -> None:
-        self.policy = policy
+        super().__init__(policy)
         self.max_items = max_items
-        self.queue: deque[Task] = deque()
-        self.engine: Runs | None = None
         self.worker: asyncio.Task[None] | None = None
         self.batches = 0
-        self.broken = ""
         self.running: asyncio.Future[Any] | None = None
 
     def start(self, engine: Runs, max_items: int) -> None:
         """The engine is up (again)."""
-        self.engine, self.max_items = engine, max_items
-        for task in self.queue:
-            task.start_clock()
-        self._wake()
+        self.max_items = max_items
+        self.open(engine)
 
     def submit(self, task: Task) -> None:
         """Queue a task."""
-        task.queued(self._enqueue)
-        self._enqueue(task)
+        task.queued(self.enter)
+        self.enter(task)
 
-    def _enqueue(self, task: Task) -> None:
-        if self.broken:
-            task.fail(ModuleError(task.place, self.broken))
-            return
-        if self.engine is not None:
-            task.start_clock()
-        self.queue.append(task)
-        self._wake()
-
-    def died(self) -> None:
-        """The engine is gone, and may come back: waiting for it counts against no clock."""
-        self.engine = None
-        for task in self.queue:
-            task.stop_clock()
-
-    def fail(self, reason: str) -> None:
-        """The engine will not come back: what waits, and whatever comes, fails."""
-        self.broken, self.engine = reason, None
-        queue, self.queue = self.queue, deque()
-        for task in queue:
-            task.fail(ModuleError(task.place, reason))
-
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Start to work where nobody does."""
         if self.worker is None and self.queue and self.engine is not None:
             self.worker = asyncio.get_running_loop().create_task(self._work())
             self.worker.add_done_callback(self._rest)
@@ -78,7 +51,7 @@ class BatchScheduler:
         self.worker = None
         if not worker.cancelled():
             worker.result()
-            self._wake()
+            self.wake()
 
     async def _work(self) -> None:
         while self.engine is not None:
@@ -104,7 +77,7 @@ class BatchScheduler:
         try:
             return await self.engine.run(requests)
         except EngineDied as error:
-            self.died()
+            self.pause()
             return [Failure("died", str(error))] * len(batch)
         except MemoryError as error:
             return [Failure("memory", str(error) or "out of memory")] * len(batch)
@@ -123,11 +96,6 @@ class BatchScheduler:
         if self.worker is not None:
             self.worker.cancel()
             await asyncio.gather(self.worker, return_exceptions=True)
-
-    def check_integrity(self) -> list[str]:
-        """What should not be there when nothing runs."""
-        waiting = [task for task in self.queue if not task.over]
-        return [f"{len(waiting)} tasks wait in an idle queue"] if waiting else []
 
 
 def _pick(part: Slice) -> Sequence[Any]:

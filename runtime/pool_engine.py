@@ -161,7 +161,7 @@ class PooledEngine:
         self.ready = False
         message = str(died.result())
         self.status("failed", None, message)
-        self.batches.died()
+        self.batches.pause()
         self.calls.died(message)
         for listener in self.on_restart:
             listener()

@@ -11,7 +11,7 @@ from teola.compiler.prompts import render_messages
 from teola.runtime.engines.tokenizer import Tokenizer
 from teola.runtime.errors import ModuleError
 from teola.runtime.instance.generate import GenerateRun
-from teola.runtime.llm_scheduler import LLMTask
+from teola.runtime.llm_task import LLMTask
 from teola.runtime.pool_engine import PooledEngine
 from teola.runtime.work.scheduler import Scheduler
 

@@ -1,0 +1,113 @@
+"""A task that is an LLM call: two clocks, an abort, and no repetition of what has left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from teola.runtime.engines.protocol import TokenEvent
+from teola.runtime.errors import ModuleError, Place, StreamInterrupted
+from teola.runtime.limits import Limits
+from teola.runtime.task import Task
+
+
+def _no_results(_: list[Any]) -> None:
+    """A call gives tokens, not results."""
+
+
+class Call(Protocol):
+    """Who made a call, as its task sees it."""
+
+    def attempt(self) -> None:
+        """A new attempt begins: forget what an earlier one gave."""
+        ...
+
+    def started(self) -> None:
+        """The engine has the call."""
+        ...
+
+    def tokens(self, new: Sequence[int], finish_reason: str | None) -> None:
+        """New tokens; the last event has a reason."""
+        ...
+
+    def left(self) -> bool:
+        """Whether anything of it has reached the caller or a later step."""
+        ...
+
+    def failed(self, error: ModuleError) -> None:
+        """It failed for good."""
+        ...
+
+
+class LLMTask(Task):
+    """One LLM call: ``prompt`` tokens in, at most ``max_tokens`` out."""
+
+    __slots__ = ("abort", "call", "id", "idle", "ignore_eos", "max_tokens", "prompt", "sender")
+
+    def __init__(
+        self,
+        prompt: Sequence[int],
+        max_tokens: int,
+        ignore_eos: bool,
+        place: Place,
+        limits: Limits,
+        call: Call,
+    ) -> None:
+        self.idle: asyncio.TimerHandle | None = None
+        super().__init__(
+            "generate", (None,), {}, place, limits, _no_results, call.failed, None, call.started
+        )
+        self.prompt, self.max_tokens, self.ignore_eos = prompt, max_tokens, ignore_eos
+        self.tokens = len(prompt) + max_tokens
+        self.call = call
+        self.id = ""
+        self.abort: Callable[[LLMTask], None] | None = None
+        self.sender: asyncio.Task[None] | None = None
+
+    def event(self, event: TokenEvent) -> None:
+        """Tokens of the running attempt, or its end."""
+        self.start_idle_clock()
+        if event.failure is not None:
+            self.running = 0
+            self.retry_or_fail(ModuleError(self.place, event.failure.message, event.failure.kind))
+            return
+        if event.finish_reason is not None:
+            self.end()
+        self.call.tokens(event.tokens, event.finish_reason)
+
+    def start_idle_clock(self) -> None:
+        """A token came: the time to the next one is bounded."""
+        if self.idle is not None:
+            self.idle.cancel()
+        if (seconds := self.limits.idle_timeout_s) is not None:
+            loop = asyncio.get_running_loop()
+            self.idle = loop.call_later(seconds, self.timed_out, "idle_timeout", seconds)
+
+    def stop_clock(self) -> None:
+        super().stop_clock()
+        if self.idle is not None:
+            self.idle.cancel()
+            self.idle = None
+
+    def retry_or_fail(self, error: ModuleError) -> None:
+        again = self.attempt < self.limits.max_retries and error.kind in self.limits.on
+        if again and self.call.left():
+            self.fail(StreamInterrupted(self.place, error.cause, error.kind))
+        else:
+            super().retry_or_fail(error)
+
+    def give_up_attempt(self) -> None:
+        super().give_up_attempt()
+        if self.abort is not None:
+            self.abort(self)
+
+    def reset(self) -> None:
+        self.todo = deque([0])
+        self.call.attempt()
+
+    def cancel(self) -> None:
+        super().cancel()
+        if self.abort is not None:
+            self.abort(self)
