@@ -12,6 +12,10 @@ from teola.runtime.errors import ModuleError, Place, TaskTimeout
 from teola.runtime.limits import Limits
 
 
+PENDING = object()
+"""Stands for a result that is not there yet."""
+
+
 class Task:
     """Items of one operation; ends once, in ``on_done(results)`` or ``on_fail(error)``.
 
@@ -60,7 +64,7 @@ class Task:
         self.on_done, self.on_fail = on_done, on_fail
         self.on_progress, self.on_start = on_progress, on_start
         self.todo = deque(range(len(items)))
-        self.results: list[Any] = [None] * len(items)
+        self.results: list[Any] = [PENDING] * len(items)
         self.tokens = 0
         self.generation = 0
         self.finished = 0
@@ -161,10 +165,7 @@ class Task:
 
     def reset(self) -> None:
         """Prepare the next attempt: only what has no result yet."""
-        done = self.finished
-        missing = [i for i, result in enumerate(self.results) if result is None]
-        self.todo = deque(missing)
-        self.finished = done
+        self.todo = deque(i for i, result in enumerate(self.results) if result is PENDING)
 
     def fail(self, error: ModuleError) -> None:
         """End badly."""

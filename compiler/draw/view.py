@@ -149,7 +149,7 @@ def module_view(graph: PGraph) -> View:
         frame = home.get(box_id, "")
         while parents.get(frame):
             frame = parents[frame]
-        return frame.removeprefix("module:") or box_id
+        return frame.removeprefix("module:") if frame.startswith("module:") else box_id
 
     boxes = [box for box in whole.boxes if box.kind == "input"]
     boxes += [Box(name, name, _module_kind(graph, name)) for name in modules]

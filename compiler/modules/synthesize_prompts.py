@@ -1,6 +1,7 @@
 """The built-in prompts of ``synthesize``: what is known early first, passages and answers last.
 
-They are written for small models: short and direct.
+They are written for small models, short and direct, and ask for one sentence: a small model that
+may go on repeats itself.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from collections.abc import Mapping
 
 ANSWER = """\
 {% if question %}
-Answer the question in one or two sentences. Use only what the passages below say.
+Answer the question in one short sentence. Use only what the passages below say.
 
 Question: {{ question }}
 
 {% else %}
-Sum up the passages below in one or two sentences.
+Sum up the passages below in one short sentence.
 
 {% endif %}
 {% if passages %}
@@ -30,14 +31,12 @@ No passages were found. Say in one sentence that nothing was found about this.
 
 REFINE = """\
 {% if question %}
-Improve the existing answer to the question with the new passage. If the passage does not help, \
-repeat the existing answer unchanged. Write only the answer, in one or two sentences.
+Answer the question in one short sentence, from the new passage and the existing answer.
 
 Question: {{ question }}
 
 {% else %}
-Add what the new passage says to the existing summary. Write only the summary, in one or two \
-sentences.
+Sum up the new passage and the existing summary in one short sentence.
 
 {% endif %}
 New passage:
@@ -48,13 +47,13 @@ Existing answer: {{ answer }}
 
 COMBINE = """\
 {% if question %}
-Combine the answers below into one answer to the question, in one or two sentences. \
+Combine the answers below into one answer to the question, in one short sentence. \
 Leave out answers that say that nothing was found.
 
 Question: {{ question }}
 
 {% else %}
-Combine the summaries below into one, in one or two sentences.
+Combine the summaries below into one short sentence.
 
 {% endif %}
 Answers:
@@ -65,8 +64,8 @@ Answers:
 
 _CITE = "Use only what the passages below say."
 _CITE_NUMBERED = "Use only what the passages below say, and cite them by number, like [1]."
-_KEEP = "Write only the answer, in one or two sentences."
-_KEEP_NUMBERED = "Write only the answer, in one or two sentences; keep citations like [1]."
+_KEEP = "from the new passage and the existing answer."
+_KEEP_NUMBERED = "from the new passage and the existing answer; keep citations like [1]."
 
 
 def numbered() -> Mapping[str, str]:
@@ -79,6 +78,6 @@ def numbered() -> Mapping[str, str]:
             "\n{{ passage }}", "\n[{{ index + 2 }}] {{ passage }}"
         ),
         "combine": COMBINE.replace(
-            "in one or two sentences. L", "in one or two sentences; keep citations like [1]. L"
+            "in one short sentence. L", "in one short sentence; keep citations like [1]. L"
         ),
     }
