@@ -11,7 +11,6 @@ from teola.runtime.engines.protocol import Failure
 from teola.runtime.errors import ModuleError, Place, TaskTimeout
 from teola.runtime.limits import Limits
 
-
 PENDING = object()
 """Stands for a result that is not there yet."""
 
