@@ -139,7 +139,7 @@ class RetrySpec(FileModel):
         Field(description="Wait before the first retry", json_schema_extra={"default": "200ms"}),
     ] = 0.2
     on: Annotated[
-        tuple[str, ...],
+        tuple[Literal["engine", "died", "memory", "timeout", "item"], ...],
         Field(strict=False, description="Classes of errors; by default all that may pass"),
     ] = ()
 

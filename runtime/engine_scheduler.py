@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from teola.runtime.engines.protocol import Failure, Request
+from teola.runtime.errors import ModuleError
 from teola.runtime.hosts.errors import EngineDied
 from teola.runtime.policies import Budget, Policy, Slice
 from teola.runtime.task import Task
@@ -30,6 +31,13 @@ class BatchScheduler(TaskQueue[Runs]):
         self.worker: asyncio.Task[None] | None = None
         self.batches = 0
         self.running: asyncio.Future[Any] | None = None
+        self.sent: list[Task] = []
+
+    def fail(self, reason: str) -> None:
+        super().fail(reason)
+        sent, self.sent = self.sent, []
+        for task in sent:
+            task.fail(ModuleError(task.place, reason))
 
     def start(self, engine: Runs, max_items: int) -> None:
         """The engine is up (again)."""
@@ -58,7 +66,11 @@ class BatchScheduler(TaskQueue[Runs]):
             batch = self.policy.next_batch(self.queue, Budget(self.max_items))
             if batch is None:
                 return
+            batch = [part for part in batch if part.task.still_valid()]
+            if not batch:
+                continue
             self.batches += 1
+            self.sent = [part.task for part in batch]
             generations = [part.task.generation for part in batch]
             for part in batch:
                 part.task.running += len(part.indices)
@@ -75,7 +87,7 @@ class BatchScheduler(TaskQueue[Runs]):
         if self.engine is None:
             return [Failure("engine", "the engine is closed")] * len(batch)
         try:
-            return await self.engine.run(requests)
+            return _checked(requests, await self.engine.run(requests))
         except EngineDied as error:
             self.pause()
             return [Failure("died", str(error))] * len(batch)
@@ -96,6 +108,21 @@ class BatchScheduler(TaskQueue[Runs]):
         if self.worker is not None:
             self.worker.cancel()
             await asyncio.gather(self.worker, return_exceptions=True)
+
+
+Results = Sequence[Sequence[Any] | Failure]
+
+
+def _checked(requests: Sequence[Request], results: Results) -> Results:
+    """One result a request, and one an item: else the engine is at fault."""
+    if len(results) != len(requests):
+        raise ValueError(f"the engine gave {len(results)} results for {len(requests)} requests")
+    for request, result in zip(requests, results, strict=True):
+        if not isinstance(result, Failure) and len(result) != len(request.items):
+            raise ValueError(
+                f"the engine gave {len(result)} results for {len(request.items)} items"
+            )
+    return results
 
 
 def _pick(part: Slice) -> Sequence[Any]:

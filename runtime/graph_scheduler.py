@@ -78,6 +78,8 @@ class GraphScheduler:
                 query.started()
             except RunError as error:
                 query.fail(error)
+            except Exception as error:  # noqa: BLE001 - ends the query, not the loop
+                query.fail(RunError(f"internal: {type(error).__name__}: {error}"))
 
         self.ready(instantiate)
 

@@ -45,6 +45,11 @@ class LLMScheduler(TaskQueue[Generates]):
         self.capabilities = capabilities
         self.open(engine)
 
+    def fail(self, reason: str) -> None:
+        super().fail(reason)
+        failure = Failure("engine", reason)
+        self.events([TokenEvent(task_id, (), failure=failure) for task_id in list(self.running)])
+
     def submit(self, task: LLMTask) -> None:
         """Queue a call."""
         task.abort = self._abort

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from teola.compiler.engines import identity
+from teola.runtime.errors import RunError
 from teola.runtime.events import EngineStatus
 from teola.runtime.instance.run import Run
+from teola.runtime.instance.scope import Scope
 from teola.runtime.pool_engine import PooledEngine, Wrap
 from teola.runtime.values import Key
 
 RETAINED_BYTES = 1 << 30
+CLOSE_S = 5.0
+"""How long closing waits for background work of a closed engine."""
+
+LOG = logging.getLogger(__name__)
 BYTES_AN_ITEM = 6 * 1024
 """What a chunk with its vector takes, roughly: text, metadata and 384 float32."""
 
@@ -39,7 +46,6 @@ class EnginePool:
         self.listeners: list[Callable[[EngineStatus], None]] = []
         self.jobs: set[asyncio.Task[Any]] = set()
         self.arrivals = 0
-        self.queries = 0
         self.closed = False
         self._wrap = wrap
 
@@ -51,6 +57,8 @@ class EnginePool:
 
     def engine(self, name: str, config: Mapping[str, Any]) -> PooledEngine:
         """The engine of a config; started now where it is new. ``name`` is for messages."""
+        if self.closed:
+            raise RunError("the engine pool is closed: make a new one")
         key = identity(config)
         if key not in self.engines:
             engine = PooledEngine(name, key, config, self._tell, self._wrap)
@@ -60,7 +68,11 @@ class EnginePool:
 
     def _tell(self, status: EngineStatus) -> None:
         for listener in tuple(self.listeners):
-            listener(status)
+            try:
+                listener(status)
+            except Exception:  # a reader that breaks must not break the engines
+                LOG.exception("a listener of engine states failed and is not told any more")
+                self.listeners.remove(listener)
 
     def _forget(self, engine: PooledEngine) -> None:
         """The engine died: collections that lived in it are gone."""
@@ -75,6 +87,7 @@ class EnginePool:
         if run.key is None or self.closed:
             return
         run.retained = True
+        run.scope = Scope(path=run.scope.path)  # a finished run needs its query's values no more
         for cell in run.cells.values():
             cell.pinned = True
         self.retained[run.key] = run
@@ -111,9 +124,12 @@ class EnginePool:
         self.closed = True
         self.shared.clear()
         self.retained.clear()
-        await asyncio.gather(*self.jobs, return_exceptions=True)
         await asyncio.gather(*(engine.close() for engine in self.engines.values()))
         self.engines.clear()
+        if self.jobs:
+            _, left = await asyncio.wait(self.jobs, timeout=CLOSE_S)
+            for job in left:
+                job.cancel()
 
     def check_integrity(self) -> list[str]:
         """What should not be there when no query runs: leaked tasks, calls, runs."""

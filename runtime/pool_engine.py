@@ -148,10 +148,14 @@ class PooledEngine:
         self._reached("ready")
 
     def _failed(self, error: TeolaError) -> None:
-        self.error = error
+        self._give_up(error)
+        self.status("failed", None, str(error))
+
+    def _give_up(self, error: TeolaError) -> None:
+        """Whoever waits for the engine, or will, gets the error."""
+        self.error, self.ready, self.fetched = error, False, False
         self.batches.fail(str(error))
         self.calls.fail(str(error))
-        self.status("failed", None, str(error))
         self._reached("fetched")
         self._reached("ready")
 
@@ -187,6 +191,7 @@ class PooledEngine:
         """Stop the engine."""
         self.stop_fetching.set()
         handle, self.handle = self.handle, None
+        self._give_up(TeolaError("the engine pool was closed"))
         for job in tuple(self.jobs):
             job.cancel()
         await asyncio.gather(*self.jobs, return_exceptions=True)

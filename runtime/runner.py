@@ -88,9 +88,13 @@ class Runner:
         self._pool = self._pool or EnginePool()
         if self.on_engine is not None:
             self._pool.listeners.append(self.on_engine)
-        engines = self._engines(self._pool)
-        identities = {name: engine.identity for name, engine in engines.items()}
-        blueprint = prepare(self.plan.graph, identities)
+        try:
+            engines = self._engines(self._pool)
+            identities = {name: engine.identity for name, engine in engines.items()}
+            blueprint = prepare(self.plan.graph, identities)
+        except BaseException:
+            await self.close()
+            raise
         self._scheduler = GraphScheduler(self._pool, blueprint, engines, self.share)
 
     def _engines(self, pool: EnginePool) -> dict[str, PooledEngine]:

@@ -24,6 +24,7 @@ class Task:
 
     __slots__ = (
         "attempt",
+        "check",
         "common",
         "failed",
         "failure",
@@ -74,6 +75,7 @@ class Task:
         self.over = False
         self.timer: asyncio.TimerHandle | None = None
         self.requeue: Callable[[Task], None] | None = None
+        self.check: Callable[[], None] | None = None
 
     def queued(self, requeue: Callable[[Task], None]) -> None:
         """The task has a queue to come back to."""
@@ -104,6 +106,15 @@ class Task:
         self.generation += 1
         self.running = 0
         self.todo.clear()
+
+    def still_valid(self) -> bool:
+        """Whether what it works on is still there; if not, it fails (``check`` raises why)."""
+        try:
+            if self.check is not None:
+                self.check()
+        except ModuleError as error:
+            self.fail(error)
+        return not self.over
 
     def started(self) -> None:
         """Items of it went to the engine."""

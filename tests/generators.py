@@ -303,7 +303,7 @@ class _Workflow:
         self.add("index", {"chunks": chunks}, settings, collection="collection", count="int")
 
     def search(self) -> None:
-        settings: dict[str, Any] = {"top_k": self.draw(st.integers(0, 4))}
+        settings: dict[str, Any] = {"top_k": self.draw(st.integers(1, 4))}
         inputs: dict[str, str] = {}
         if self.named and self.draw(st.booleans()):
             settings["collection"] = self.draw(st.sampled_from(self.named))
@@ -327,7 +327,7 @@ class _Workflow:
             return
         query = self.pick("text") or "inputs.question"
         inputs = {"query": query, "passages": passages}
-        self.add("rerank", inputs, {"top_k": self.draw(st.integers(0, 4))}, passages="passages")
+        self.add("rerank", inputs, {"top_k": self.draw(st.integers(1, 4))}, passages="passages")
 
     def expand_query(self) -> None:
         settings = {

@@ -157,8 +157,14 @@ def _bind_constant(context: Context, module: Draft, name: str, value: Value, giv
         )
         return
     target = fitting(context, path, given, value.types, repr(name))
-    if target is not None:
+    if target is not None and value.least is not None and _below(given, value.least):
+        context.error("bad-value", f"{name!r} is at least {value.least}, not {given}", path)
+    elif target is not None:
         module.bindings[name] = Binding(Const(coerced(given, target)), target, target)
+
+
+def _below(given: object, least: int) -> bool:
+    return isinstance(given, int | float) and given < least
 
 
 def _check_missing(context: Context, module: Draft, definition: ModuleDefinition) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from teola.compiler.graph.operations import OPERATIONS, same_resource
-from teola.compiler.graph.pgraph import Edge, Json, Node, Primitive
+from teola.compiler.graph.operations import OPERATIONS, Resolve, same_resource
+from teola.compiler.graph.pgraph import Const, Edge, Json, Node, Primitive, Ref, refs
 
 
 class Effect(NamedTuple):
@@ -18,19 +18,36 @@ class Effect(NamedTuple):
     writes: frozenset[str]
 
 
+def resolver(nodes: Mapping[str, Node]) -> Resolve:
+    """Which collection a reference means: the one that the node it names fills."""
+
+    def resolve(ref: Ref) -> str | None:
+        target = nodes.get(ref.node)
+        operation = OPERATIONS.get(target.operation) if isinstance(target, Primitive) else None
+        if target is None or operation is None or "collection" not in operation.outputs:
+            return "*"
+        name = target.inputs.get("collection")
+        if name is None:
+            return None
+        return str(name.value) if isinstance(name, Const) else "*"
+
+    return resolve
+
+
 Engines = Mapping[str, Mapping[str, Json]]
 
 
 def effects(nodes: Sequence[Node], engines: Engines) -> list[Effect]:
     """Every primitive with an effect, in chain order; engines of equal settings are one."""
     found = []
+    resolve = resolver({node.id: node for node in nodes})
     homes = {
         name: next(other for other, same in engines.items() if same == config)
         for name, config in engines.items()
     }
     for node in nodes:
         if isinstance(node, Primitive) and (operation := OPERATIONS.get(node.operation)):
-            reads, writes = operation.effects(node)
+            reads, writes = operation.effects(node, resolve)
             if reads or writes:
                 found.append(Effect(node, _at_home(reads, homes), _at_home(writes, homes)))
     return found
@@ -61,7 +78,8 @@ def effect_edges(nodes: Sequence[Node], engines: Engines) -> frozenset[Edge]:
     parents = {node.id: node.region for node in nodes}
     edges = set()
     for first, second in combinations(effects(nodes, engines), 2):
-        if conflict(first, second):
+        reads_it = any(ref.node == first.node.id for _, ref in refs(second.node))
+        if not reads_it and conflict(first, second):
             source, target = _lift(first.node.id, second.node.id, parents)
             if source != target:
                 edges.add(Edge("effect", source, target))

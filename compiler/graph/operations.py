@@ -9,11 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from teola.compiler.graph.pgraph import Const, Primitive, Ref
+from teola.compiler.graph.pgraph import Primitive, Ref
 
 Kind = Literal["map", "scan", "gather", "whole"]
 Combine = Literal["concat", "sum", "unit"]
-Effects = Callable[[Primitive], tuple[frozenset[str], frozenset[str]]]
+Resolve = Callable[[Ref], "str | None"]
+"""A reference to a collection -> its name, ``*`` where only a run knows it, None for an unnamed
+one."""
+
+Effects = Callable[[Primitive, Resolve], tuple[frozenset[str], frozenset[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Out:
     combine: Combine = "unit"
 
 
-def _no_effects(_: Primitive) -> tuple[frozenset[str], frozenset[str]]:
+def _no_effects(_: Primitive, __: Resolve) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(), frozenset()
 
 
@@ -62,24 +66,24 @@ class Operation:
     """The operation this one must be followed by, exactly once, as one unit (prefill: decode)."""
 
 
-def _collection(primitive: Primitive) -> str | None:
+def _collection(primitive: Primitive, resolve: Resolve) -> str | None:
     """The resource of a named collection; None for an unnamed one (its data edge says all)."""
-    name = primitive.inputs.get("collection")
-    store = primitive.engine or ""
-    if isinstance(name, Const) and isinstance(name.value, str):
-        return f"{store}/{name.value}"
-    if isinstance(name, Ref) and primitive.config.get("named"):
-        return f"{store}/*"
-    return None
+    given = primitive.inputs.get("collection")
+    name = resolve(given) if isinstance(given, Ref) else given and given.value
+    return f"{primitive.engine}/{name}" if name is not None else None
 
 
-def _reads_collection(primitive: Primitive) -> tuple[frozenset[str], frozenset[str]]:
-    resource = _collection(primitive)
+def _reads_collection(
+    primitive: Primitive, resolve: Resolve
+) -> tuple[frozenset[str], frozenset[str]]:
+    resource = _collection(primitive, resolve)
     return (frozenset({resource}) if resource else frozenset()), frozenset()
 
 
-def _writes_collection(primitive: Primitive) -> tuple[frozenset[str], frozenset[str]]:
-    resource = _collection(primitive)
+def _writes_collection(
+    primitive: Primitive, resolve: Resolve
+) -> tuple[frozenset[str], frozenset[str]]:
+    resource = _collection(primitive, resolve)
     return frozenset(), (frozenset({resource}) if resource else frozenset())
 
 

@@ -29,13 +29,14 @@ class Value:
     """A parameter that is bound once: by reference under ``inputs`` or by constant under ``with``.
 
     ``types`` are the types it takes, the principal one first. A value that is not required and
-    has no ``default`` (a one-tuple) may stay unbound.
+    has no ``default`` (a one-tuple) may stay unbound. ``least`` is the smallest constant it takes.
     """
 
     types: tuple[Type, ...]
     doc: str
     required: bool = True
     default: tuple[Json] | None = None
+    least: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

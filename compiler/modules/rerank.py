@@ -44,7 +44,7 @@ RERANK = ModuleDefinition(
     values={
         "query": Value((TEXT,), "What the passages should answer"),
         "passages": Value((parse_type("list<passage>"),), "What to order"),
-        "top_k": Value((INT,), "Passages kept", required=False, default=(3,)),
+        "top_k": Value((INT,), "Passages kept", False, (3,), least=1),
     },
     settings=RerankSettings,
     outputs=lambda _: {"passages": parse_type("list<passage>")},

@@ -65,7 +65,7 @@ SEARCH = ModuleDefinition(
         "query": Value((parse_type("list<text>"),), "One query", required=False),
         "queries": Value((parse_type("list<text>"),), "Several queries", required=False),
         "collection": Value((COLLECTION, TEXT), "Where to search: a collection, or its name"),
-        "top_k": Value((INT,), "Passages for each query", required=False, default=(5,)),
+        "top_k": Value((INT,), "Passages for each query", False, (5,), least=1),
     },
     settings=SearchSettings,
     outputs=lambda _: {"passages": parse_type("list<passage>")},

@@ -24,6 +24,11 @@ Passages:
 
 {{ passage }}
 {% endfor %}
+
+{% if question %}
+Question: {{ question }}
+Answer in one short sentence:
+{% endif %}
 {% else %}
 No passages were found. Say in one sentence that nothing was found about this.
 {% endif %}
@@ -31,7 +36,7 @@ No passages were found. Say in one sentence that nothing was found about this.
 
 REFINE = """\
 {% if question %}
-Answer the question in one short sentence, from the new passage and the existing answer.
+Answer the question in one short sentence, from the new passage and the draft answer.
 
 Question: {{ question }}
 
@@ -42,7 +47,14 @@ Sum up the new passage and the existing summary in one short sentence.
 New passage:
 {{ passage }}
 
-Existing answer: {{ answer }}
+{% if question %}
+Draft answer: {{ answer }}
+
+Question: {{ question }}
+Answer in one short sentence:
+{% else %}
+Existing summary: {{ answer }}
+{% endif %}
 """
 
 COMBINE = """\
@@ -64,8 +76,8 @@ Answers:
 
 _CITE = "Use only what the passages below say."
 _CITE_NUMBERED = "Use only what the passages below say, and cite them by number, like [1]."
-_KEEP = "from the new passage and the existing answer."
-_KEEP_NUMBERED = "from the new passage and the existing answer; keep citations like [1]."
+_KEEP = "from the new passage and the draft answer."
+_KEEP_NUMBERED = "from the new passage and the draft answer; keep citations like [1]."
 
 
 def numbered() -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
+from teola.compiler.errors import CompileError
 from teola.runtime.cli.answer import Answer
 from teola.runtime.cli.display import RunDisplay
 from teola.runtime.cli.ending import TERMINATED, say
@@ -102,6 +103,8 @@ def open_display(plan: Plan, wishes: Wishes) -> RunDisplay:
     state = RunState(tuple(modules), time.monotonic)
     progress = open_progress(state, console, quiet=wishes.quiet)
     grows = is_terminal(sys.stdout) and not wishes.as_json
+    if not plan.graph.outputs:
+        raise CompileError(f"{plan.name}: the graph has no output: end it with a line 'output …'")
     main = plan.graph.outputs[0]
     answer = Answer(main.name, main.type, write_now, grows=grows)
     return RunDisplay(state, progress, answer, console, shared=grows and is_terminal(sys.stderr))

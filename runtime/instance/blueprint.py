@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from teola.compiler.graph.effects import resolver
 from teola.compiler.graph.operations import OPERATIONS, Operation, input_kind
 from teola.compiler.graph.pgraph import INPUTS, Const, Node, Operand, PGraph, Primitive, Ref, Region
 from teola.compiler.graph.verify import dependencies
@@ -81,6 +82,7 @@ class _Preparation:
         self.graph = graph
         self.identities = identities
         self.needs = dependencies(graph)
+        self.resolve = resolver(graph.by_id)
         self.decodes = {
             operand.node: node.id
             for node in graph.nodes
@@ -185,7 +187,7 @@ class _Preparation:
     def static(self, node: Primitive, head: Primitive | None, operation: Operation) -> Key | None:
         """The part of the content key that no input changes; None where a result may not be
         shared (it writes or reads what has a name, or samples)."""
-        reads, writes = operation.effects(node)
+        reads, writes = operation.effects(node, self.resolve)
         if reads or writes or not (operation.pure or node.operation == "ingest"):
             return None
         engine = self.identities.get(node.engine or "", "").encode()

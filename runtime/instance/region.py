@@ -42,7 +42,7 @@ class RegionRun(Run):
 
     def item_key(self, *marks: int) -> Key | None:
         """The key of an item of the region's list."""
-        key = self.sources["items"].cell.key if self.sources else None
+        key = source_key(self.sources["items"]) if self.sources else None
         return digest(key, b"item", repr(marks).encode()) if key else None
 
     def iterate(self, name: str, bound: Mapping[str, Cell], after: Callable[[], None]) -> Scope:
@@ -154,7 +154,7 @@ class FoldRun(RegionRun):
         self.followed = False
         initial = self.sources["initial"]
         self.state_value: Any = initial.get()
-        self.state_key: Key | None = initial.cell.key
+        self.state_key: Key | None = source_key(initial)
         cell = self.sources["items"].cell
         if not cell.done:
             cell.on_growth += (self.soon(self._step),)

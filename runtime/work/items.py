@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
 from typing import Any
 
 from teola.compiler.graph.pgraph import Primitive
-from teola.runtime.errors import ModuleError, StateLost
+from teola.runtime.errors import ModuleError, StateLost, TaskTimeout
 from teola.runtime.hosts import HostError
 from teola.runtime.instance.context import TaskContext
 from teola.runtime.instance.run import Run
@@ -83,8 +84,13 @@ class _ItemsWork:
             self.run.fail,
             self.run.progressed,
         )
+        task.check = self.check
         self.run.tasks += (task,)
         self.engine.batches.submit(task)
+
+    def check(self) -> None:
+        """Every time items are sent: the collections are of the engine's present life."""
+        _check_state(self.run, self.engine, self.inputs, self.context.embedder)
 
     def came_back(self, results: list[Any]) -> None:
         """The engine's results."""
@@ -122,7 +128,7 @@ def _check_state(
                 "the collection was made with another embedder than its queries are embedded with",
                 "item",
             )
-    if run.epoch is not None and run.epoch != engine.epoch:
+    if "collection" in run.cells and run.epoch not in (None, engine.epoch):
         raise StateLost(
             run.prepared.place,
             f"engine '{engine.name}' restarted while the collection was being filled",
@@ -168,18 +174,25 @@ def publish_items(scheduler: Scheduler, run: Run, values: dict[str, Any]) -> boo
 
     async def publish() -> None:
         context = _context(scheduler, run, engine, fixed)
-        command = operation.publish(context)
+        command, limit = operation.publish(context), run.prepared.limits.timeout_s
         try:
             _check_state(run, engine, {}, None)
             if command is None or engine.handle is None:
                 raise ModuleError(run.prepared.place, "the engine is closed")
-            reply = await engine.handle.control(*command)
+            reply = await asyncio.wait_for(engine.handle.control(*command), limit)
+        except TimeoutError:
+            run.fail(
+                TaskTimeout(run.prepared.place, f"timeout of {limit:g} s passed in publishing")
+            )
         except ModuleError as error:
             run.fail(error)
         except Exception as error:  # noqa: BLE001 - becomes the module's error
             run.fail(ModuleError(run.prepared.place, f"publishing failed: {error}"))
         else:
-            scheduler.ready(lambda: run.finish({**values, **operation.ending(reply, context)}))
+            ending = operation.ending(reply, context)
+            scheduler.ready(
+                partial(scheduler.guarded, run, partial(run.finish, {**values, **ending}))
+            )
             if run.state == "cancelled":
                 drop_collection(scheduler, run)
 
