@@ -10,6 +10,7 @@ shows it as it is, and ``chunk`` with ``by: markdown`` finds its headings whatev
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)??(?:---|\.\.\.)[ \t]*(?:\n|\Z)
 _FRONT_TITLE = re.compile(r"^title:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
 _EXPONENT = re.compile(r"\s*[-+\u2212]?[0-9]+\s*")
 _FENCE = re.compile(r"^`{3,}", re.MULTILINE)
+
+_RENDERING = threading.Lock()
+"""mdurl, below markdown-it, fills its cache of escapes as it reads it: one thread at a time."""
 
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _UNREAD = frozenset(
@@ -114,7 +118,9 @@ def markdown_text(markdown: str) -> tuple[str, str | None]:
         title = named[1].strip("\"'") if named else None
         markdown = markdown[front_matter.end() :]
     reader = MarkdownIt("commonmark", {"maxNesting": 200}).enable(["table", "strikethrough"])
-    text, first_heading = html_text(f"<body>{reader.render(markdown)}")
+    with _RENDERING:
+        rendered = reader.render(markdown)
+    text, first_heading = html_text(f"<body>{rendered}")
     return text, title or first_heading
 
 

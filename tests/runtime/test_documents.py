@@ -1,6 +1,8 @@
 """Documents are read as their authors meant them, or every problem is named."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -357,3 +359,17 @@ def test_markdown_text(markdown, text):
 )
 def test_markdown_title(markdown, title):
     assert markdown_text(markdown)[1] == title
+
+
+def test_documents_are_read_side_by_side():
+    """Several runs read at once, each in a thread: a fresh process, for a cache breaks only once."""
+    script = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from teola.runtime.document_text import markdown_text\n"
+        "page = '[a](http://x/%20é ü)' * 50 + '\\n\\n' + '[b](<http://y/ü é>)\\n\\n' * 50\n"
+        "with ThreadPoolExecutor(8) as pool:\n"
+        "    texts = list(pool.map(markdown_text, [page] * 64))\n"
+        "assert all(text == texts[0] for text in texts)\n"
+    )
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", script], check=True)
