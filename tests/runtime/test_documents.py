@@ -362,7 +362,7 @@ def test_markdown_title(markdown, title):
 
 
 def test_documents_are_read_side_by_side():
-    """Several runs read at once, each in a thread: a fresh process, for a cache breaks only once."""
+    """Several runs read at once, each in a thread; a fresh process each time, as caches are."""
     script = (
         "from concurrent.futures import ThreadPoolExecutor\n"
         "from teola.runtime.document_text import markdown_text\n"
