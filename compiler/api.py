@@ -14,12 +14,12 @@ from teola.compiler.graph.pgraph import PGraph
 from teola.compiler.graph.text import parse_graph
 from teola.compiler.locations import find_workflow
 from teola.compiler.passes.base import Pass
-from teola.compiler.passes.pipeline import LEVELS, run_pipeline
+from teola.compiler.passes.pipeline import DEFAULT_LEVEL, LEVELS, run_pipeline
 from teola.compiler.plan import Plan
 from teola.compiler.rebind import rebind_engines
 from teola.compiler.source import Source
 
-DEFAULT_LEVEL = "O1"
+__all__ = ["DEFAULT_LEVEL", "check_file", "compile_workflow"]
 
 
 def compile_workflow(

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from teola.compiler.graph.pgraph import Primitive, Ref
+from teola.compiler.graph.pgraph import Node, Primitive, Ref
 
 Kind = Literal["map", "scan", "gather", "whole"]
 Combine = Literal["concat", "sum", "unit"]
+Length = Literal["one", "same", "sum", "count", "any"]
 Resolve = Callable[[Ref], "str | None"]
 """A reference to a collection -> its name, ``*`` where only a run knows it, None for an unnamed
 one."""
@@ -25,24 +26,48 @@ class In:
     """An input port.
 
     map: ``f(xs ++ ys) = f(xs) ++ f(ys)``; scan: ``f(xs)`` is a prefix of ``f(xs ++ ys)``;
-    gather: needs the whole list; whole: not a list of items to this operation.
+    gather: needs the whole list; whole: not a list of items to this operation. ``gather_when``
+    names a config key that, set, makes a map input one that gathers.
     """
 
     kind: Kind
     required: bool = True
+    gather_when: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Out:
     """An output port: its type (``T`` stands for the item type of the first list input) and how
-    the outputs of groups combine: one after another, added up, or once when all groups are in."""
+    the outputs of groups combine: one after another, added up, or once when all groups are in.
+
+    ``length`` bounds a list: one item, at most as many as the list inputs (same: the longest one,
+    sum: all together), at most the input or config ``count``, or any number. ``early``: items leave
+    one by one while the operation still runs.
+    """
 
     type: str
     combine: Combine = "unit"
+    length: Length = "any"
+    early: bool = False
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the port carries a list of items."""
+        return self.type.startswith("list<")
 
 
 def _no_effects(_: Primitive, __: Resolve) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(), frozenset()
+
+
+def _always(_: Primitive) -> bool:
+    return True
+
+
+def _greedy(primitive: Primitive) -> bool:
+    """Whether a prefill's call is decoded at temperature 0."""
+    sampling = primitive.config.get("sampling")
+    return not (isinstance(sampling, dict) and sampling.get("temperature"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +75,10 @@ class Operation:
     """One row of the table.
 
     ``extra`` is the kind of inputs beyond the named ones (None: there may be none). ``effects``
-    gives the resources a primitive reads and writes. ``pure``: equal requests give equal results
-    and leave no trace. ``idempotent``: a second equal request changes nothing.
+    gives the resources a primitive reads and writes. ``pure``: leaves no trace; ``deterministic``:
+    equal requests of this primitive give equal results. ``idempotent``: a second equal request
+    changes nothing. ``hint``: only prepares the primitive that its config ``hint`` names; it never
+    delays, fails or changes it.
     """
 
     name: str
@@ -61,7 +88,9 @@ class Operation:
     extra: In | None = None
     effects: Effects = field(default=_no_effects)
     pure: bool = True
+    deterministic: Callable[[Primitive], bool] = field(default=_always)
     idempotent: bool = True
+    hint: bool = False
     unit: str | None = None
     """The operation this one must be followed by, exactly once, as one unit (prefill: decode)."""
 
@@ -104,14 +133,17 @@ _ROWS = (
         {"chunks": Out("list<chunk>", "concat")},
     ),
     Operation(
-        "embed", "embedder", {"texts": In("map")}, {"embeddings": Out("list<embedding>", "concat")}
+        "embed",
+        "embedder",
+        {"texts": In("map")},
+        {"embeddings": Out("list<embedding>", "concat", "same")},
     ),
     Operation(
         "ingest",
         "store",
         {
-            "chunks": In("map"),
-            "embeddings": In("map"),
+            "chunks": In("map", gather_when="ordered"),
+            "embeddings": In("map", gather_when="ordered"),
             "collection": In("whole", required=False),
         },
         {"collection": Out("collection"), "count": Out("int", "sum")},
@@ -122,41 +154,55 @@ _ROWS = (
         "search",
         "store",
         {"embeddings": In("map"), "collection": In("whole"), "top_k": In("whole")},
-        {"hits": Out("list<list<passage>>", "concat")},
+        {"hits": Out("list<list<passage>>", "concat", "same")},
         effects=_reads_collection,
     ),
     Operation(
         "score",
         "reranker",
         {"passages": In("map"), "query": In("whole")},
-        {"passages": Out("list<passage>", "concat")},
+        {"passages": Out("list<passage>", "concat", "same")},
     ),
     Operation("flatten", None, {"items": In("map")}, {"items": Out("list<T>", "concat")}),
-    Operation("convert", None, {"items": In("map")}, {"items": Out("list<T>", "concat")}),
-    Operation("wrap", None, {"value": In("whole")}, {"items": Out("list<T>", "concat")}),
+    Operation("convert", None, {"items": In("map")}, {"items": Out("list<T>", "concat", "same")}),
+    Operation("wrap", None, {"value": In("whole")}, {"items": Out("list<T>", "concat", "one")}),
     Operation("cast", None, {"value": In("whole")}, {"value": Out("T")}),
-    Operation("concat", None, {}, {"items": Out("list<T>", "concat")}, extra=In("scan")),
-    Operation("distinct", None, {"items": In("scan")}, {"items": Out("list<T>", "concat")}),
+    Operation("concat", None, {}, {"items": Out("list<T>", "concat", "sum")}, extra=In("scan")),
+    Operation("distinct", None, {"items": In("scan")}, {"items": Out("list<T>", "concat", "same")}),
     Operation(
         "take",
         None,
         {"items": In("scan"), "count": In("whole", required=False)},
-        {"items": Out("list<T>", "concat")},
+        {"items": Out("list<T>", "concat", "count")},
     ),
-    Operation("windows", None, {"items": In("scan")}, {"windows": Out("list<list<T>>", "concat")}),
+    Operation(
+        "windows",
+        None,
+        {"items": In("scan")},
+        {"windows": Out("list<list<T>>", "concat", "same")},
+    ),
     Operation(
         "top",
         None,
         {"items": In("gather"), "count": In("whole")},
-        {"items": Out("list<T>", "concat")},
+        {"items": Out("list<T>", "concat", "count")},
     ),
     Operation(
         "cited",
         None,
         {"text": In("whole"), "passages": In("gather")},
-        {"passages": Out("list<passage>", "concat")},
+        {"passages": Out("list<passage>", "concat", "same")},
     ),
-    Operation("prefill", "llm", {}, {"state": Out("state")}, extra=In("gather"), unit="decode"),
+    Operation("partial_prefill", "llm", {}, {}, extra=In("whole"), hint=True),
+    Operation(
+        "prefill",
+        "llm",
+        {},
+        {"state": Out("state")},
+        extra=In("gather"),
+        deterministic=_greedy,
+        unit="decode",
+    ),
     Operation(
         "decode",
         "llm",
@@ -165,7 +211,7 @@ _ROWS = (
             "count": In("whole", required=False),
             "exclude": In("whole", required=False),
         },
-        {"text": Out("text"), "lines": Out("list<text>", "concat")},
+        {"text": Out("text"), "lines": Out("list<text>", "concat", "count", early=True)},
     ),
 )
 
@@ -184,6 +230,36 @@ def register_operation(operation: Operation) -> None:
     OPERATIONS[operation.name] = operation
 
 
-def input_kind(operation: Operation, name: str) -> In | None:
+def input_port(operation: Operation, name: str) -> In | None:
     """The declared input ``name``, the row for further inputs, or None where there is none."""
     return operation.inputs.get(name) or operation.extra
+
+
+def input_kind(node: Node, name: str) -> Kind | None:
+    """How a node takes its input ``name``; None where it has none of that name."""
+    if not isinstance(node, Primitive):
+        return _REGION_INPUTS.get((node.kind, name))
+    operation = OPERATIONS.get(node.operation)
+    port = input_port(operation, name) if operation else None
+    if port is None:
+        return None
+    gathers = port.gather_when is not None and node.config.get(port.gather_when)
+    return "gather" if gathers else port.kind
+
+
+def output_port(node: Node, name: str) -> Out | None:
+    """The output ``name`` of a node; None where it has none of that name."""
+    if not isinstance(node, Primitive):
+        if name not in node.results:
+            return None
+        return Out("list<T>", "concat", "same") if node.kind == "each" else Out("text")
+    operation = OPERATIONS.get(node.operation)
+    return operation.outputs.get(name) if operation else None
+
+
+_REGION_INPUTS: Mapping[tuple[str, str], Kind] = {
+    ("each", "items"): "map",
+    ("fold", "items"): "scan",
+    ("fold", "initial"): "whole",
+    ("reduce", "items"): "gather",
+}

@@ -7,7 +7,13 @@ from graphlib import CycleError, TopologicalSorter
 
 from teola.compiler.errors import GraphError
 from teola.compiler.graph.effects import effect_edges
-from teola.compiler.graph.operations import OPERATIONS, Operation, input_kind
+from teola.compiler.graph.operations import (
+    OPERATIONS,
+    Operation,
+    input_kind,
+    input_port,
+    output_port,
+)
 from teola.compiler.graph.pgraph import (
     BOUND_PORTS,
     INPUTS,
@@ -134,12 +140,14 @@ class _Verifier:
             return
         self.check_engine(node, operation)
         for name in node.inputs:
-            if input_kind(operation, name) is None:
+            if input_port(operation, name) is None:
                 self.say(node.id, f"{node.operation} has no input {name!r}")
         for name, port in operation.inputs.items():
             if port.required and name not in node.inputs:
                 self.say(node.id, f"{node.operation} needs the input {name!r}")
-        self.check_streams(node, operation)
+        self.check_streams(node)
+        if operation.hint:
+            self.check_hint(node)
 
     def check_engine(self, node: Primitive, operation: Operation) -> None:
         if operation.engine_kind is None:
@@ -156,19 +164,33 @@ class _Verifier:
                 f"{node.engine!r} is of kind {engine.get('kind')}",
             )
 
-    def check_streams(self, node: Primitive, operation: Operation) -> None:
+    def check_streams(self, node: Primitive) -> None:
         streams = False
         for name, operand in node.inputs.items():
             if not isinstance(operand, Ref) or not operand.stream:
                 continue
             streams = True
-            port = input_kind(operation, name)
-            if port is not None and port.kind not in ("map", "scan"):
-                self.say(node.id, f"a stream cannot enter {name!r}: it is a {port.kind} input")
+            kind = input_kind(node, name)
+            if kind not in ("map", "scan", None):
+                self.say(node.id, f"a stream cannot enter {name!r}: it is a {kind} input")
         if streams and (node.group is None or node.group < 1):
             self.say(node.id, "a node with a stream input needs a group of at least 1")
         if not streams and node.group is not None:
             self.say(node.id, "a group needs a stream input")
+
+    def check_hint(self, node: Primitive) -> None:
+        """It names a call of its engine, in its region or inside, and takes what that takes."""
+        target = self.nodes.get(str(node.config.get("hint")))
+        if not isinstance(target, Primitive) or self.unit_of(target) is None:
+            self.say(node.id, f"hint: there is no call {node.config.get('hint')!r}")
+            return
+        if target.engine != node.engine:
+            self.say(node.id, f"runs on {node.engine!r}, but %{target.id} on {target.engine!r}")
+        if node.region not in ("", *self.paths[target.id]):
+            self.say(node.id, f"stands in a region that is not around %{target.id}")
+        for name, operand in node.inputs.items():
+            if target.inputs.get(name) != operand:
+                self.say(node.id, f"the input {name!r} is not that of %{target.id}")
 
     def check_region(self, node: Region) -> None:
         missing = REGION_INPUTS[node.kind] - set(node.inputs)
@@ -181,6 +203,10 @@ class _Verifier:
             self.say(node.id, f"a {node.kind} region has exactly one result")
         if any(name in BOUND_PORTS[node.kind] for name in node.results):
             self.say(node.id, "a result has the name of a bound port")
+        for name, operand in node.inputs.items():
+            kind = input_kind(node, name)
+            if isinstance(operand, Ref) and operand.stream and kind not in ("map", "scan"):
+                self.say(node.id, f"a stream cannot enter {name!r}: it is a {kind} input")
         for name, ref in node.results.items():
             self.check_ref(node.id, name, ref, (*self.paths[node.id], node.id))
             inside = self.nodes.get(ref.node)
@@ -205,12 +231,7 @@ class _Verifier:
             return BOUND_PORTS[target.kind].get(ref.port)
         if target.region not in ("", *scope):
             return None
-        if isinstance(target, Region):
-            if ref.port not in target.results:
-                return None
-            return "list<T>" if target.kind == "each" else "text"
-        operation = OPERATIONS.get(target.operation)
-        out = operation.outputs.get(ref.port) if operation else None
+        out = output_port(target, ref.port)
         return out.type if out else None
 
     def check_units(self) -> None:

@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from time import perf_counter
 
 from teola.compiler.errors import CompileError, GraphError, PassError
 from teola.compiler.graph.pgraph import PGraph
 from teola.compiler.graph.verify import verify
-from teola.compiler.passes.base import Pass
+from teola.compiler.passes.base import Context, Pass
+from teola.compiler.passes.decompose_stages import DecomposeStages
+from teola.compiler.passes.deduplicate import Deduplicate
+from teola.compiler.passes.pipeline_decode import PipelineDecode
 from teola.compiler.passes.prune_order import PruneOrder
 from teola.compiler.passes.remove_dead import RemoveDead
+from teola.compiler.passes.split_prefill import SplitPrefill
 
-PASSES: dict[str, type[Pass]] = {kind.name: kind for kind in (PruneOrder, RemoveDead)}
+DEFAULT_PIPELINE: tuple[Pass, ...] = (
+    PruneOrder(),
+    Deduplicate(),
+    RemoveDead(),
+    PipelineDecode(),
+    DecomposeStages(),
+    SplitPrefill(),
+)
+"""What ``-O2`` runs after ``decompose``."""
+
+PASSES: dict[str, type[Pass]] = {step.name: type(step) for step in DEFAULT_PIPELINE}
 """Every pass by name."""
 
-DEFAULT_PIPELINE: tuple[Pass, ...] = (PruneOrder(), RemoveDead())
-"""What ``-O1`` runs after ``decompose``."""
-
-LEVELS: dict[str, tuple[Pass, ...]] = {"O0": (), "O1": DEFAULT_PIPELINE}
+LEVELS: dict[str, tuple[Pass, ...]] = {
+    "O0": (),
+    "O1": (PruneOrder(), Deduplicate(), RemoveDead()),
+    "O2": DEFAULT_PIPELINE,
+}
 """Optimisation level -> passes after ``decompose``."""
+
+DEFAULT_LEVEL = "O2"
+
+Observer = Callable[[Pass, PGraph, PGraph], None]
 
 MAX_ROUNDS = 8
 """Rounds after which a pipeline that still rewrites is called diverging."""
@@ -42,20 +61,29 @@ class PassReport:
     seconds: float
 
 
-def run_pipeline(graph: PGraph, pipeline: Sequence[Pass]) -> tuple[PGraph, tuple[PassReport, ...]]:
+def run_pipeline(
+    graph: PGraph,
+    pipeline: Sequence[Pass],
+    context: Context | None = None,
+    observe: Observer = lambda *_: None,
+) -> tuple[PGraph, tuple[PassReport, ...]]:
     """Run the passes in order, round after round, until a round changes nothing.
 
-    The graph is verified first and after each pass that changed it.
+    The graph is verified first and after each pass that changed it. ``observe`` sees each pass that
+    ran, with the graph before and after it.
 
     Raises:
         PassError: a pass broke the graph, raised, or the pipeline does not settle.
     """
     verify(graph)
+    context = context or Context()
     reports: list[PassReport] = []
     for _ in range(MAX_ROUNDS):
         before = graph
         for step in pipeline:
-            graph, report = _apply(graph, step)
+            result, report = _apply(graph, step, context)
+            observe(step, graph, result)
+            graph = result
             reports.append(report)
         if graph is before:
             return graph, tuple(_merged(reports))
@@ -63,10 +91,10 @@ def run_pipeline(graph: PGraph, pipeline: Sequence[Pass]) -> tuple[PGraph, tuple
     raise PassError(f"the passes {names} do not settle after {MAX_ROUNDS} rounds")
 
 
-def _apply(graph: PGraph, step: Pass) -> tuple[PGraph, PassReport]:
+def _apply(graph: PGraph, step: Pass, context: Context) -> tuple[PGraph, PassReport]:
     start = perf_counter()
     try:
-        result = step.apply(graph)
+        result = step.apply(graph, context)
     except Exception as error:  # a defect of a pass fails the compilation, by name
         what = f"{type(error).__name__}: {error}"
         raise PassError(f"the pass {step.name} failed: {what}") from error

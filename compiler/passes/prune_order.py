@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from teola.compiler.graph.pgraph import PGraph
-from teola.compiler.passes.base import Pass
+from teola.compiler.passes.base import Context, Pass
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,6 @@ class PruneOrder(Pass):
 
     name: ClassVar[str] = "prune-order"
 
-    def apply(self, graph: PGraph) -> PGraph:
+    def apply(self, graph: PGraph, context: Context) -> PGraph:
         kept = frozenset(edge for edge in graph.edges if edge.kind != "order")
         return graph if len(kept) == len(graph.edges) else graph.with_(edges=kept)

@@ -7,22 +7,21 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from teola.compiler.graph.effects import effects
-from teola.compiler.graph.pgraph import Edge, Node, PGraph, Ref, Region, refs
-from teola.compiler.passes.base import Pass
+from teola.compiler.graph.pgraph import Node, PGraph, Ref, Region, refs
+from teola.compiler.passes.base import Context, Pass
+from teola.compiler.passes.rewriting import hinted, without
 
 
 @dataclass(frozen=True)
 class RemoveDead(Pass):
-    """Keep what an output or a write needs, and all that those need."""
+    """Keep what an output or a write needs, all that those need, and the hints for them."""
 
     name: ClassVar[str] = "remove-dead"
 
-    def apply(self, graph: PGraph) -> PGraph:
+    def apply(self, graph: PGraph, context: Context) -> PGraph:
         live = _live(graph)
-        if len(live) == len(graph.nodes):
-            return graph
-        nodes = tuple(node for node in graph.nodes if node.id in live)
-        return graph.with_(nodes=nodes, edges=_bridge(graph.edges, live))
+        dead = {node.id for node in graph.nodes if (hinted(node) or node.id) not in live}
+        return without(graph, dead) if dead else graph
 
 
 def _live(graph: PGraph) -> set[str]:
@@ -44,19 +43,3 @@ def _needs(node: Node) -> Iterable[Ref]:
     yield from (ref for _, ref in refs(node))
     if isinstance(node, Region):
         yield from node.results.values()
-
-
-def _bridge(edges: frozenset[Edge], live: set[str]) -> frozenset[Edge]:
-    """Drop the edges of removed nodes; what went through one now goes past it."""
-    kept = set(edges)
-    for removed in {end for edge in edges for end in (edge.source, edge.target)} - live:
-        before = [edge for edge in kept if edge.target == removed]
-        after = [edge for edge in kept if edge.source == removed]
-        kept -= {*before, *after}
-        kept |= {
-            Edge("effect" if "effect" in (a.kind, b.kind) else "order", a.source, b.target)
-            for a in before
-            for b in after
-            if a.source != b.target
-        }
-    return frozenset(kept)

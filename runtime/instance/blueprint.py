@@ -149,8 +149,8 @@ class _Preparation:
             head,
             operation,
             tuple(inputs.items()),
-            self.list_inputs(node, operation),
-            tuple((name, out.type.startswith("list<")) for name, out in operation.outputs.items()),
+            self.list_inputs(node),
+            tuple((name, out.is_list) for name, out in operation.outputs.items()),
             tuple(self.order.get(node.id, ())),
             self.static(node, head, operation),
             self.place(node),
@@ -179,10 +179,9 @@ class _Preparation:
                 return form  # type: ignore[return-value]  # the three words are Forms
         raise RunError(f"{self.graph.name}: %{node.id}: this runtime has no {node.operation!r}")
 
-    def list_inputs(self, node: Primitive, operation: Operation) -> frozenset[str]:
-        kinds = {name: input_kind(operation, name) for name in node.inputs}
-        listed = {name for name, port in kinds.items() if port and port.kind in ("map", "scan")}
-        return frozenset(listed)
+    def list_inputs(self, node: Primitive) -> frozenset[str]:
+        kinds = {name: input_kind(node, name) for name in node.inputs}
+        return frozenset(name for name, kind in kinds.items() if kind in ("map", "scan"))
 
     def static(self, node: Primitive, head: Primitive | None, operation: Operation) -> Key | None:
         """The part of the content key that no input changes; None where a result may not be

@@ -18,7 +18,7 @@ from teola.compiler.errors import CompileError, PassError
 from teola.compiler.graph.effects import effects
 from teola.compiler.graph.pgraph import PGraph, Primitive
 from teola.compiler.graph.verify import verify
-from teola.compiler.passes.base import Pass
+from teola.compiler.passes.base import Context, Pass
 from teola.compiler.passes.pipeline import (
     DEFAULT_PIPELINE,
     LEVELS,
@@ -31,6 +31,7 @@ from tests.generators import pgraphs
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "passes"
 RUN = "# RUN:"
+CONTEXT = Context()
 
 
 def commands(case: Path) -> list[str]:
@@ -72,23 +73,23 @@ def test_a_golden_case_can_fail():
 def test_passes_keep_graphs_valid(graph):
     """Every pass, alone: a valid graph comes out, and a second time nothing changes."""
     for kind in PASSES.values():
-        once = kind().apply(graph)
+        once = kind().apply(graph, CONTEXT)
         verify(once)
-        assert kind().apply(once) is once
+        assert kind().apply(once, CONTEXT) is once
 
 
 @given(pgraphs())
 def test_a_pass_returns_the_same_object_when_nothing_changes(graph):
     """An equal graph is the same graph."""
     for kind in PASSES.values():
-        result = kind().apply(graph)
+        result = kind().apply(graph, CONTEXT)
         assert (result is graph) == (result == graph)
 
 
 @given(pgraphs())
 def test_prune_order_deletes_order_edges_only(graph):
     """Nodes and effect edges stay."""
-    pruned = PASSES["prune-order"]().apply(graph)
+    pruned = PASSES["prune-order"]().apply(graph, CONTEXT)
     assert pruned.nodes == graph.nodes
     assert pruned.edges == {edge for edge in graph.edges if edge.kind == "effect"}
 
@@ -104,7 +105,7 @@ def reached(graph: PGraph) -> set[tuple[str, str]]:
 @given(pgraphs())
 def test_remove_dead_keeps_writes_outputs_and_order(graph):
     """Writes and outputs stay; what was ordered through a node that goes still is."""
-    kept = PASSES["remove-dead"]().apply(graph)
+    kept = PASSES["remove-dead"]().apply(graph, CONTEXT)
     ids = {node.id for node in kept.nodes}
     assert [node for node in graph.nodes if node.id in ids] == list(kept.nodes)
     assert {
@@ -150,7 +151,7 @@ class Breaks(Pass):
 
     name: ClassVar[str] = "breaks"
 
-    def apply(self, graph: PGraph) -> PGraph:
+    def apply(self, graph: PGraph, context: Context) -> PGraph:
         return GRAPH
 
 
@@ -160,7 +161,7 @@ class Grows(Pass):
 
     name: ClassVar[str] = "grows"
 
-    def apply(self, graph: PGraph) -> PGraph:
+    def apply(self, graph: PGraph, context: Context) -> PGraph:
         return graph.with_(name=graph.name + "x")
 
 
@@ -170,7 +171,7 @@ class Raises(Pass):
 
     name: ClassVar[str] = "raises"
 
-    def apply(self, graph: PGraph) -> PGraph:
+    def apply(self, graph: PGraph, context: Context) -> PGraph:
         raise KeyError("a.wrap")
 
 
@@ -183,15 +184,16 @@ def test_a_pass_that_goes_wrong_is_named(step):
 
 def test_pipelines_are_written_as_text():
     """Names with commas between them, spaces do not count."""
-    assert parse_pipeline("prune-order,remove-dead") == DEFAULT_PIPELINE
-    assert parse_pipeline(" prune-order , remove-dead{} ") == DEFAULT_PIPELINE
+    one, two = PASSES["prune-order"](), PASSES["split-prefill"]
+    assert parse_pipeline("prune-order,split-prefill") == (one, two())
+    assert parse_pipeline(" prune-order , split-prefill{ahead=2} ") == (one, two(ahead=2))
     assert parse_pipeline("") == ()
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nothing", "no pass 'nothing'.*prune-order, remove-dead"),
+        ("nothing", "no pass 'nothing'.*prune-order, deduplicate"),
         ("prune-order{size=3}", "prune-order has no option 'size=3'.*none"),
         ("prune-order;remove-dead", "cannot read"),
         ("prune-order{", "cannot read"),

@@ -1,0 +1,1 @@
+"""What primitives cost: profiles, sizes, latency estimates, the bound."""

@@ -1,0 +1,135 @@
+"""Profiles: what an operation costs on an engine, as a file (``teola.profile/1``).
+
+A profile is a list of entries. An entry is for one operation on the engines whose settings have
+all the values that the entry names; of several that fit, the one that names most counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from teola.compiler.errors import CompileError
+from teola.compiler.graph.pgraph import Json
+
+SCHEMA = "teola.profile/1"
+SHIPPED = ("embedded.json", "structural.json")
+"""The profiles that come with the compiler, the measured one first."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Point(_Model):
+    """One measurement: the median of ``runs`` batches of ``items`` items of ``tokens`` tokens."""
+
+    items: Annotated[int, Field(ge=1)]
+    tokens: Annotated[float, Field(ge=0, description="Tokens of one item")]
+    ms: Annotated[float, Field(ge=0)]
+    runs: Annotated[int, Field(ge=1)] = 1
+
+
+class Entry(_Model):
+    """What one operation costs on one engine.
+
+    A batch of n items of t tokens each takes ``base_ms + n * (item_ms + t * token_ms)``. For
+    ``decode`` that is one step of n sequences, t is not counted. ``knee`` is the smallest batch
+    from which a bigger one hardly raises the throughput. ``origin``: measured, or structural, a
+    rough figure that only says what is dear and what is cheap.
+    """
+
+    operation: str
+    engine: Annotated[
+        dict[str, JsonValue], Field(description="Settings that an engine must have for this entry")
+    ] = {}
+    origin: Literal["measured", "structural"] = "measured"
+    knee: Annotated[int, Field(ge=1)]
+    base_ms: Annotated[float, Field(ge=0)]
+    item_ms: Annotated[float, Field(ge=0)]
+    token_ms: Annotated[float, Field(ge=0)] = 0.0
+    points: tuple[Point, ...] = ()
+
+    def latency_ms(self, items: float, tokens: float = 0.0) -> float:
+        """Milliseconds of one batch of ``items`` items of ``tokens`` tokens each."""
+        return self.base_ms + items * (self.item_ms + tokens * self.token_ms)
+
+
+class ProfileFile(_Model):
+    """A profile file."""
+
+    schema_: Annotated[Literal["teola.profile/1"], Field(alias="schema")]
+    machine: Annotated[str, Field(description="What it was measured on")] = ""
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """The entries that a compilation uses, those that count first standing first."""
+
+    entries: tuple[Entry, ...]
+    digest: str
+
+    def entry(self, operation: str, engine: Mapping[str, Json] | None) -> Entry | None:
+        """The entry for an operation on an engine (None: on none); None where there is none."""
+        settings = engine or {}
+        best: Entry | None = None
+        for entry in self.entries:
+            fits = entry.operation == operation and entry.engine.items() <= settings.items()
+            if fits and (best is None or _weight(entry) > _weight(best)):
+                best = entry
+        return best
+
+
+def _weight(entry: Entry) -> tuple[bool, int]:
+    return entry.origin == "measured", len(entry.engine)
+
+
+def load_profiles(path: Path | None = None) -> Profiles:
+    """The shipped profiles, and before them the one in the file ``path``.
+
+    Raises:
+        CompileError: the file cannot be read or is no profile; the message says where.
+    """
+    shipped = _shipped()
+    if path is None:
+        return shipped
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CompileError(f"{path}: the profile cannot be read: {error}") from error
+    own = read_profile(text, str(path)).entries
+    digest = hashlib.sha256((text + shipped.digest).encode()).hexdigest()
+    return Profiles(own + shipped.entries, digest)
+
+
+def read_profile(text: str, name: str) -> ProfileFile:
+    """Read a profile from its text; ``name`` stands in messages.
+
+    Raises:
+        CompileError: it is no profile.
+    """
+    try:
+        return ProfileFile.model_validate(json.loads(text))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CompileError(f"{name}: not a valid profile at {where}: {first['msg']}") from error
+    except (ValueError, RecursionError) as error:
+        raise CompileError(f"{name}: not a profile file: {error}") from error
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> Profiles:
+    texts = [files("teola.compiler.cost").joinpath(name).read_text("utf-8") for name in SHIPPED]
+    read = [read_profile(text, name) for text, name in zip(texts, SHIPPED, strict=True)]
+    entries = tuple(entry for file in read for entry in file.entries)
+    return Profiles(entries, hashlib.sha256("".join(texts).encode()).hexdigest())

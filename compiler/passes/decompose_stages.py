@@ -1,0 +1,79 @@
+"""decompose-stages: long lists are worked on in groups that flow through the graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from teola.compiler.graph.lengths import Lengths
+from teola.compiler.graph.operations import output_port
+from teola.compiler.graph.pgraph import Node, PGraph, Ref, Region
+from teola.compiler.passes.base import Context, Pass
+from teola.compiler.passes.rewriting import list_inputs, streamed, takes_apart
+
+
+@dataclass(frozen=True)
+class DecomposeStages(Pass):
+    """Cut a list that is longer than its engine's efficient batch, or of unknown length, into
+    groups of that batch, and let the map and scan primitives after it work on each group as it
+    comes (paper, section 4.2, stage decomposition).
+
+    ``max_group`` bounds the items of a group.
+    """
+
+    name: ClassVar[str] = "decompose-stages"
+
+    max_group: int = 64
+
+    def apply(self, graph: PGraph, context: Context) -> PGraph:
+        while (changed := self._sweep(graph, context)) is not graph:
+            graph = changed
+        return graph
+
+    def _sweep(self, graph: PGraph, context: Context) -> PGraph:
+        """Change every node that can be, in chain order: what follows sees what came before."""
+        sweep = _Sweep(graph, context, max(1, self.max_group))
+        nodes = tuple(sweep.visit(node) for node in graph.nodes)
+        unchanged = all(new is old for new, old in zip(nodes, graph.nodes, strict=True))
+        return graph if unchanged else graph.with_(nodes=nodes)
+
+
+class _Sweep:
+    def __init__(self, graph: PGraph, context: Context, max_group: int) -> None:
+        self.graph, self.context, self.max_group = graph, context, max_group
+        self.lengths = Lengths(graph)
+        self.now = dict(graph.by_id)
+        self.fed = {
+            ref.node for node in graph.nodes for ref in list_inputs(node).values() if not ref.fields
+        }
+
+    def visit(self, node: Node) -> Node:
+        lists = list_inputs(node)
+        if lists and not any(ref.stream for ref in lists.values()):
+            self.now[node.id] = self._changed(node, lists)
+        return self.now[node.id]
+
+    def _changed(self, node: Node, lists: dict[str, Ref]) -> Node:
+        growing = {name for name, ref in lists.items() if self._grows(ref)}
+        entry = self.context.entry(self.graph, node)
+        if isinstance(node, Region):
+            return streamed(node, growing, 1)
+        if entry is None:
+            return (
+                streamed(node, growing if takes_apart(node) else set(lists), 1) if growing else node
+            )
+        longest = [self.lengths.of(ref) for ref in lists.values()]
+        efficient = all(length is not None and length <= entry.knee for length in longest)
+        if efficient or not (growing or node.id in self.fed):
+            return node
+        return streamed(node, set(lists), min(entry.knee, self.max_group))
+
+    def _grows(self, ref: Ref) -> bool:
+        """Whether the items of a list come one after another, and not all at once."""
+        producer = self.now.get(ref.node)
+        port = output_port(producer, ref.port) if producer is not None else None
+        if producer is None or port is None or ref.fields or port.combine != "concat":
+            return False
+        if isinstance(producer, Region):
+            return True
+        return any(one.stream for one in list_inputs(producer).values())

@@ -1,0 +1,51 @@
+"""pipeline-decode: the items of a decoded list are used while decoding goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import ClassVar
+
+from teola.compiler.graph.operations import output_port
+from teola.compiler.graph.pgraph import Node, PGraph, Ref
+from teola.compiler.passes.base import Context, Pass
+from teola.compiler.passes.rewriting import list_inputs, streamed, takes_apart
+
+
+@dataclass(frozen=True)
+class PipelineDecode(Pass):
+    """Make the edges from a list that leaves its operation item by item streams of single items,
+    and so on through what keeps their pace: each item is worked on as soon as it is decoded
+    (paper, section 4.2, decoding pipelining)."""
+
+    name: ClassVar[str] = "pipeline-decode"
+
+    def apply(self, graph: PGraph, context: Context) -> PGraph:
+        while (changed := _sweep(graph)) is not graph:
+            graph = changed
+        return graph
+
+
+def _sweep(graph: PGraph) -> PGraph:
+    """Change every node that can be, in chain order: what follows sees what came before."""
+    now = dict(graph.by_id)
+    paced: set[str] = set()
+    for node in graph.nodes:
+        lists = list_inputs(node)
+        early = {name for name, ref in lists.items() if _comes_early(now, paced, ref)}
+        if early:
+            paced.add(node.id)
+            now[node.id] = streamed(node, early if takes_apart(node) else set(lists), 1)
+    nodes = tuple(now[node.id] for node in graph.nodes)
+    unchanged = all(new is old for new, old in zip(nodes, graph.nodes, strict=True))
+    return graph if unchanged else graph.with_(nodes=nodes)
+
+
+def _comes_early(nodes: Mapping[str, Node], paced: AbstractSet[str], ref: Ref) -> bool:
+    """Whether the items of a list come one by one, at the pace of a decode."""
+    producer = nodes.get(ref.node)
+    port = output_port(producer, ref.port) if producer is not None else None
+    if port is None or ref.fields:
+        return False
+    return port.early or (ref.node in paced and port.is_list and port.length != "any")

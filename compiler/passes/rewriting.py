@@ -1,0 +1,87 @@
+"""What several passes do to a graph: take nodes out, send references elsewhere, stream a list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+
+from teola.compiler.graph.operations import OPERATIONS, input_kind
+from teola.compiler.graph.pgraph import Edge, Guard, Node, Operand, PGraph, Primitive, Ref, Region
+
+
+def is_hint(node: Node) -> bool:
+    """Whether the node only prepares another one."""
+    operation = OPERATIONS.get(node.operation) if isinstance(node, Primitive) else None
+    return operation is not None and operation.hint
+
+
+def hinted(node: Node) -> str | None:
+    """The id of the node that a hint prepares; None where the node is no hint."""
+    return str(node.config.get("hint")) if is_hint(node) else None
+
+
+def list_inputs(node: Node) -> dict[str, Ref]:
+    """The references that a node may take item by item: those into its map and scan inputs."""
+    return {
+        name: operand
+        for name, operand in node.inputs.items()
+        if isinstance(operand, Ref) and input_kind(node, name) in ("map", "scan")
+    }
+
+
+def takes_apart(node: Node) -> bool:
+    """Whether each list input may come at its own pace: those of a scan need not line up."""
+    return all(input_kind(node, name) == "scan" for name in list_inputs(node))
+
+
+def streamed(node: Node, names: Collection[str], group: int) -> Node:
+    """The node with the inputs ``names`` as streams, ``group`` items at a time."""
+    inputs: dict[str, Operand] = {
+        name: replace(operand, stream=True)
+        if name in names and isinstance(operand, Ref)
+        else operand
+        for name, operand in node.inputs.items()
+    }
+    if isinstance(node, Region):
+        return node if inputs == node.inputs else replace(node, inputs=inputs)
+    if inputs == node.inputs and node.group == group:
+        return node
+    return replace(node, inputs=inputs, group=group)
+
+
+def with_refs(node: Node, change: Callable[[Ref], Ref]) -> Node:
+    """The node with every reference changed."""
+    inputs: dict[str, Operand] = {
+        name: change(operand) if isinstance(operand, Ref) else operand
+        for name, operand in node.inputs.items()
+    }
+    guard = tuple(Guard(change(one.condition), one.polarity) for one in node.guard)
+    if isinstance(node, Region):
+        results = {name: change(ref) for name, ref in node.results.items()}
+        return replace(node, inputs=inputs, guard=guard, results=results)
+    return replace(node, inputs=inputs, guard=guard)
+
+
+def without(graph: PGraph, removed: Collection[str]) -> PGraph:
+    """The graph without some nodes, and without the hints for them; what was ordered through one
+    of them is still ordered."""
+    gone = set(removed) | {node.id for node in graph.nodes if hinted(node) in removed}
+    nodes = tuple(node for node in graph.nodes if node.id not in gone)
+    return graph.with_(nodes=nodes, edges=_bridged(graph.edges, gone))
+
+
+def _bridged(edges: Iterable[Edge], gone: Collection[str]) -> frozenset[Edge]:
+    """The edges past removed nodes: what went through one now goes past it."""
+    kept = set(edges)
+    ends = {end for edge in kept for end in (edge.source, edge.target)}
+    for removed in sorted(ends & set(gone)):
+        before = [edge for edge in kept if edge.target == removed]
+        after = [edge for edge in kept if edge.source == removed]
+        kept -= {*before, *after}
+        kept |= {
+            Edge("effect" if "effect" in (a.kind, b.kind) else "order", a.source, b.target)
+            for a in before
+            for b in after
+            if a.source != b.target
+        }
+    return frozenset(kept)

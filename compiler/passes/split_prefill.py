@@ -1,0 +1,130 @@
+"""split-prefill: the part of a prompt that is known early is prefilled early."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from teola.compiler.graph.operations import OPERATIONS
+from teola.compiler.graph.pgraph import Node, PGraph, Primitive, Ref, Region
+from teola.compiler.graph.readiness import Readiness
+from teola.compiler.passes.base import Context, Pass
+from teola.compiler.passes.rewriting import hinted
+from teola.compiler.prompts import template
+
+HINT = "partial_prefill"
+
+
+@dataclass(frozen=True)
+class SplitPrefill(Pass):
+    """Give a call whose prompt begins with parts that are ready before the others a warm-up: a
+    ``partial_prefill`` of those parts, longer with each part that comes (paper, section 4.2,
+    partial prefilling). Attention is causal: only a prefix can be prefilled.
+
+    ``min_new_tokens``: a warm-up that would prefill fewer tokens is not worth its request.
+    ``ahead``: how many iterations of a fold may be prefilled before their turn.
+    """
+
+    name: ClassVar[str] = "split-prefill"
+
+    min_new_tokens: int = 64
+    ahead: int = 8
+
+    def apply(self, graph: PGraph, context: Context) -> PGraph:
+        warmed = {hinted(node) for node in graph.nodes}
+        calls = [call for call in _calls(graph) if call.id not in warmed]
+        if not calls:
+            return graph
+        ready = Readiness(graph, lambda node: context.entry(graph, node) is not None)
+        warm_ups = [one for call in calls if (one := self._warm_up(graph, ready, call))]
+        return self._with(graph, warm_ups) if warm_ups else graph
+
+    def _warm_up(self, graph: PGraph, ready: Readiness, call: Primitive) -> Primitive | None:
+        names = _early(ready, call)
+        if not names:
+            return None
+        inputs = {name: call.inputs[name] for name in names}
+        stem = call.id.rpartition(".")[0] or call.id
+        return replace(
+            call,
+            id=_fresh(graph, f"{stem}.{HINT}"),
+            operation=HINT,
+            inputs=inputs,
+            config={"hint": call.id, "min_new_tokens": self.min_new_tokens},
+            region=_place(graph, call, inputs.values()),
+        )
+
+    def _with(self, graph: PGraph, warm_ups: Iterable[Primitive]) -> PGraph:
+        """Put each warm-up before its call, or before the region around that it stands outside."""
+        before: dict[str, list[Primitive]] = {}
+        ahead = set()
+        for one in warm_ups:
+            target = graph.by_id[str(hinted(one))]
+            while target.region != one.region:
+                target = graph.by_id[target.region]
+            before.setdefault(target.id, []).append(one)
+            ahead.add(one.region)
+        nodes: list[Node] = []
+        for node in graph.nodes:
+            nodes += before.get(node.id, ())
+            nodes.append(self._ahead(node) if node.id in ahead else node)
+        return graph.with_(nodes=tuple(nodes))
+
+    def _ahead(self, node: Node) -> Node:
+        """A fold whose iterations are begun before their turn, as far as they can go."""
+        if not isinstance(node, Region) or node.kind != "fold":
+            return node
+        return replace(node, config={**node.config, "ahead": self.ahead})
+
+
+def _calls(graph: PGraph) -> Iterator[Primitive]:
+    for node in graph.nodes:
+        if isinstance(node, Primitive) and OPERATIONS[node.operation].unit is not None:
+            yield node
+
+
+def _early(ready: Readiness, call: Primitive) -> tuple[str, ...]:
+    """The variables of the longest prefix of the prompt that is there before all of it is."""
+    whole = frozenset().union(*(ready.of(operand) for operand in call.inputs.values()))
+    names: dict[str, None] = {}
+    for needs in _parts(call.config):
+        known = names | dict.fromkeys(name for name in sorted(needs) if name in call.inputs)
+        if not frozenset().union(*(ready.of(call.inputs[name]) for name in known)) < whole:
+            break
+        names = known
+    return tuple(names)
+
+
+def _parts(config: Mapping[str, Any]) -> Iterator[frozenset[str]]:
+    """What each part of a prompt needs, in order, over all its messages."""
+    for entry in config.get("messages") or ():
+        if "splice" in entry:
+            yield frozenset({str(entry["splice"])})
+        else:
+            yield from (part.needs for part in template(entry["template"]).parts)
+
+
+def _place(graph: PGraph, call: Primitive, operands: Iterable[object]) -> str:
+    """The outermost region in which all operands can be seen."""
+    around = [""]
+    region = call.region
+    while region:
+        around.insert(1, region)
+        region = graph.by_id[region].region
+    deepest = 0
+    for operand in operands:
+        if isinstance(operand, Ref):
+            node = graph.by_id.get(operand.node)
+            if operand.node in around:
+                deepest = max(deepest, around.index(operand.node))
+            elif node is not None and node.region in around:
+                deepest = max(deepest, around.index(node.region))
+    return around[deepest]
+
+
+def _fresh(graph: PGraph, name: str) -> str:
+    number = 1
+    while (found := name if number == 1 else f"{name}_{number}") in graph.by_id:
+        number += 1
+    return found
