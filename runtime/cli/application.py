@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from teola.compiler.version import VERSION
-from teola.runtime.cli import check, compile, models, run, viz  # noqa: A004  # a command's name
+from teola.runtime.cli import check, compile, models, profile, run, viz  # noqa: A004  # a command's name
 from teola.runtime.cli.options import examples
 
 EXAMPLES = examples(
@@ -59,6 +59,7 @@ def describe(
 teola.command("check", no_args_is_help=True, epilog=check.EXAMPLES)(check.check)
 teola.command("compile", no_args_is_help=True, epilog=compile.EXAMPLES)(compile.compile_file)
 teola.command("viz", no_args_is_help=True, epilog=viz.EXAMPLES)(viz.viz)
+teola.command("profile", no_args_is_help=True, epilog=profile.EXAMPLES)(profile.profile)
 teola.command("run", no_args_is_help=True, epilog=run.EXAMPLES)(run.run)
 teola.add_typer(models.models, name="models")
 teola_run.command(no_args_is_help=True, epilog=run.EXAMPLES.replace("teola run", "teola-run"))(

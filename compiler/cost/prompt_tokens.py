@@ -1,0 +1,108 @@
+"""How many tokens a prompt has, and how many of them come before a part that is not known yet.
+
+Given by the sizes, or estimated: the prompt is rendered for stand-ins of the right lengths, four
+characters a token. Where a template needs more than a stand-in has, its own text and its variables
+are added up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
+from math import ceil, prod
+from typing import Any
+
+from teola.compiler.cost.shapes import CHARACTERS, Shape, Shapes
+from teola.compiler.graph.pgraph import Primitive
+from teola.compiler.prompts import PromptError, template
+
+CHAT = 16
+"""Tokens of the chat template around a prompt's messages, most of them before the first."""
+
+LONGEST = 4_000_000
+"""Characters of the longest prompt that is rendered to be measured."""
+
+
+class PromptTokens:
+    """The prompts of one graph's calls."""
+
+    def __init__(self, shapes: Shapes) -> None:
+        self.shapes = shapes
+        self._whole: dict[str, int] = {}
+
+    def whole(self, call: Primitive) -> int:
+        """The tokens of a call's prompt."""
+        return self.shapes.sizes.tokens.get(call.id, self._estimate(call))
+
+    def _estimate(self, call: Primitive) -> int:
+        if call.id not in self._whole:
+            self._whole[call.id] = self._count(call, frozenset(call.inputs))
+        return self._whole[call.id]
+
+    def prefix(self, call: Primitive, known: frozenset[str]) -> int:
+        """The tokens of a call's prompt before the first part that needs more than ``known``."""
+        estimate = self._estimate(call)
+        share = min(estimate, self._count(call, known)) / max(1, estimate)
+        return int(share * self.whole(call))
+
+    def _count(self, call: Primitive, known: frozenset[str]) -> int:
+        values = {name: self.shapes.of(call.inputs[name]) for name in known if name in call.inputs}
+        return CHAT + ceil(sum(_characters(call, values)) / CHARACTERS)
+
+
+def _characters(call: Primitive, values: Mapping[str, Shape]) -> Iterator[int]:
+    """The characters of each message, up to the first part that needs more than ``values``."""
+    messages = call.config.get("messages")
+    for entry in messages if isinstance(messages, Sequence) else ():
+        if not isinstance(entry, dict):
+            continue
+        if "splice" in entry:
+            shape = values.get(str(entry["splice"]))
+            if shape is None:
+                return
+            yield _length(shape)
+            continue
+        source = str(entry.get("template"))
+        try:
+            parts = template(source).parts
+        except PromptError:
+            yield len(source)
+            continue
+        ready = list(takewhile(lambda part: part.needs <= values.keys(), parts))
+        yield _rendered(source, len(ready), len(parts), values)
+        if len(ready) < len(parts):
+            return
+
+
+def _rendered(source: str, ready: int, parts: int, values: Mapping[str, Shape]) -> int:
+    made = template(source)
+    used = {name: values[name] for name in made.variables if name in values}
+    if sum(_length(shape) + prod(shape.dims) for shape in used.values()) <= LONGEST:
+        stand_ins = {name: _stand_in(shape, shape.dims) for name, shape in used.items()}
+        try:
+            if ready == parts:
+                return len(made.render(stand_ins))
+            return len(made.render_prefix(ready, stand_ins))
+        except PromptError:  # a stand-in lacks what the template looks for
+            pass
+    needed: frozenset[str] = frozenset().union(*(part.needs for part in made.parts[:ready]))
+    own = len(source) * ready // max(1, parts)
+    return own + sum(_length(used[name]) for name in needed if name in used)
+
+
+def _length(shape: Shape) -> int:
+    return CHARACTERS * prod(shape.dims) * shape.tokens
+
+
+def _stand_in(shape: Shape, dims: Sequence[int]) -> Any:
+    """A value of this shape: texts and records of the right length, or lists of them."""
+    if dims:
+        return [_stand_in(shape, dims[1:])] * dims[0]
+    text = "x" * (CHARACTERS * shape.tokens)
+    if shape.kind in ("chunk", "passage"):
+        return {"id": "x", "text": text, "document": "document", "index": 0, "score": 0.5, "rank": 1}
+    if shape.kind == "document":
+        return {"name": "document", "text": text}
+    if shape.kind == "message":
+        return {"role": "user", "content": text}
+    return 1 if shape.kind in ("int", "float", "bool") else text

@@ -1,0 +1,100 @@
+"""Probes of the operations of stores, on a collection made for it and dropped afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+
+from teola.runtime.engines.protocol import Request
+from teola.runtime.profiling.items import answered
+from teola.runtime.profiling.probe import Probe, Sample, Subject, sample
+from teola.runtime.profiling.texts import SEED
+
+COLLECTION = "~profile"
+"""Unnamed, as the collections of a query."""
+SIZE = 1000
+"""Chunks of the collection that is searched."""
+TOP_K = 16
+CHARACTERS = 1000
+"""Of a chunk: about 256 tokens."""
+
+
+class StoreProbe(Probe):
+    """Has unit vectors and chunks to put in; an item's tokens make no difference to a store."""
+
+    count_tokens = False
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self.max_items = subject.capabilities.max_items
+        self.random = np.random.default_rng(SEED)
+
+    def vectors(self, count: int) -> list[Any]:
+        """``count`` random unit vectors of ``(dimension,)`` float32."""
+        rows = self.random.standard_normal((count, self.subject.dimension), np.float32)
+        return list(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+    async def ingest(self, first: int, count: int) -> None:
+        """Put chunks number ``first`` and so on under the pending version."""
+        chunks = [_chunk(number) for number in range(first, first + count)]
+        items = list(zip(chunks, self.vectors(count), strict=True))
+        await answered(self.subject, self.ingestion(items))
+
+    def ingestion(self, items: list[Any]) -> Request:
+        """The request that puts ``items`` in."""
+        return Request("ingest", items, {"collection": COLLECTION, "pending": COLLECTION})
+
+    async def publish(self) -> None:
+        """Make what was put in the collection's content."""
+        arguments = {"collection": COLLECTION, "pending": COLLECTION, "fingerprint": None}
+        await self.subject.handle.control("publish", arguments)
+
+    async def close(self) -> None:
+        await self.subject.handle.control("discard", {"pending": COLLECTION})
+        await self.subject.handle.control("drop", {"collection": COLLECTION})
+
+
+class Ingest(StoreProbe):
+    """Chunks with their vectors into a new collection, published."""
+
+    async def run(self, items: int, tokens: int) -> Sample:
+        chunks = [_chunk(number) for number in range(items)]
+        request = self.ingestion(list(zip(chunks, self.vectors(items), strict=True)))
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        await answered(self.subject, request)
+        await self.publish()
+        seconds = clock() - began
+        await self.close()
+        return sample(seconds)
+
+
+class Search(StoreProbe):
+    """The nearest 16 of 1,000 chunks."""
+
+    async def prepare(self) -> None:
+        for first in range(0, SIZE, self.max_items):
+            await self.ingest(first, min(self.max_items, SIZE - first))
+        await self.publish()
+
+    async def run(self, items: int, tokens: int) -> Sample:
+        common = {"collection": COLLECTION, "top_k": TOP_K}
+        request = Request("search", self.vectors(items), common)
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        await answered(self.subject, request)
+        return sample(clock() - began)
+
+
+def _chunk(number: int) -> dict[str, Any]:
+    text = f"{number} ".ljust(CHARACTERS, "x")
+    return {
+        "id": f"profile-{number}",
+        "text": text,
+        "document": "profile",
+        "index": number,
+        "context": "",
+        "meta": {},
+    }

@@ -1,0 +1,148 @@
+"""The measurement of one operation: which batches, how often, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from statistics import median
+
+from teola.compiler.cost.profile import Point
+from teola.runtime.profiling.errors import MeasureError
+from teola.runtime.profiling.knee import knee, still_rises
+from teola.runtime.profiling.probe import Probe, Sample
+
+Conditions = tuple[int, int]
+"""Items of a batch, tokens of an item."""
+Tell = Callable[[int], None]
+"""Is told how many batches have run."""
+SHARE = 8
+"""A batch may take the effort's seconds divided by this."""
+GROWTH = 1.5
+"""How much more than its tokens say a longer item may take: attention grows by their square."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How hard to try: about ``seconds`` for an operation, ``least`` to ``most`` rounds."""
+
+    seconds: float = 40.0
+    least: int = 3
+    most: int = 15
+
+    @property
+    def batch_ms(self) -> float:
+        """The longest batch that is worth its time."""
+        return self.seconds * 1000 / SHARE
+
+
+FULL = Effort()
+QUICK = Effort(seconds=6.0, least=3, most=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """The points of an operation; ``curve`` are those with the probe's usual tokens, and ``knee``
+    is theirs. ``note`` says what ended a series, where that was a failure."""
+
+    points: tuple[Point, ...]
+    curve: tuple[Point, ...]
+    knee: int
+    note: str = ""
+
+
+async def sweep(probe: Probe, effort: Effort, tell: Tell, clock: Callable[[], float]) -> Swept:
+    """Measure one operation.
+
+    First a warm-up, then batches of 1, 2, 4, … items until the throughput stops rising, and items
+    of the probe's other lengths, alone and in batches of the knee. Then rounds over all these, one
+    up and one down, so that a machine that becomes slower or faster favours none. Each point is the
+    median of the rounds.
+
+    Raises:
+        MeasureError: not even one item can be measured.
+    """
+    return await _Sweep(probe, effort, tell, clock).run()
+
+
+@dataclass(slots=True)
+class _Sweep:
+    probe: Probe
+    effort: Effort
+    tell: Tell
+    clock: Callable[[], float]
+    note: str = ""
+    batches: int = 0
+    samples: dict[Conditions, list[Sample]] = field(default_factory=dict)
+
+    async def run(self) -> Swept:
+        await self._batch(1, self.probe.usual)
+        curve = await self._grow()
+        for items in dict.fromkeys((1, knee(curve))):
+            await self._lengthen(items)
+        await self._rounds()
+        points = tuple(self._points())
+        usual = points[: len(curve)]
+        return Swept(points, usual, knee([(one.items, one.ms) for one in usual]), self.note)
+
+    async def _batch(self, items: int, tokens: int) -> Sample:
+        taken = await self.probe.run(items, tokens)
+        self.batches += 1
+        self.tell(self.batches)
+        return taken
+
+    async def _try(self, items: int, tokens: int) -> float | None:
+        """The milliseconds of a batch, the better of two; None where it fails and that ends it."""
+        try:
+            taken = [await self._batch(items, tokens) for _ in range(2)]
+        except MeasureError as error:
+            if not self.samples:
+                raise
+            self.note = f"not measured from {items} items of {tokens} tokens on: {error}"
+            return None
+        self.samples[items, tokens] = []
+        return min(one.ms for one in taken)
+
+    async def _grow(self) -> list[tuple[int, float]]:
+        """Double the items until it does not pay, does not fit or takes too long."""
+        curve: list[tuple[int, float]] = []
+        items = 1
+        while (ms := await self._try(items, self.probe.usual)) is not None:
+            curve.append((items, ms))
+            items *= 2
+            fits = self.probe.fits(items, self.probe.usual) and ms * 2 <= self.effort.batch_ms
+            if not (fits and still_rises(curve)):
+                break
+        return curve
+
+    async def _lengthen(self, items: int) -> None:
+        """Items of other lengths, until one takes too long."""
+        expected = 0.0
+        for tokens in self.probe.lengths:
+            if (items, tokens) in self.samples or not self.probe.fits(items, tokens):
+                continue
+            if expected * tokens > self.effort.batch_ms:
+                return
+            ms = await self._try(items, tokens)
+            if ms is None:
+                return
+            expected = ms / tokens * GROWTH
+
+    async def _rounds(self) -> None:
+        end = self.clock() + self.effort.seconds
+        order = list(self.samples)
+        for done in range(self.effort.most):
+            if done >= self.effort.least and self.clock() > end:
+                return
+            for conditions in order:
+                self.samples[conditions].append(await self._batch(*conditions))
+            order.reverse()
+
+    def _points(self) -> Iterator[Point]:
+        for (items, _), taken in self.samples.items():
+            tokens = sum(one.tokens for one in taken) / len(taken)
+            yield Point(
+                items=items,
+                tokens=round(tokens, 1),
+                ms=round(median(one.ms for one in taken), 4),
+                runs=len(taken),
+            )
