@@ -11,7 +11,7 @@ from teola.compiler.errors import CompileError
 from teola.compiler.graph.lowering import lower
 from teola.compiler.graph.module_graph import ModuleGraph
 from teola.compiler.graph.pgraph import PGraph
-from teola.compiler.graph.text import parse_graph
+from teola.compiler.graph_file import read_graph
 from teola.compiler.locations import find_workflow
 from teola.compiler.passes.base import Pass
 from teola.compiler.passes.pipeline import DEFAULT_LEVEL, LEVELS, run_pipeline
@@ -42,7 +42,7 @@ def compile_workflow(
     if path.suffix == ".json":
         return _load_plan(path, sets)
     if path.suffix == ".pgraph":
-        graph = rebind_engines(parse_graph(Source.read(path)), sets, str(path))
+        graph = rebind_engines(read_graph(path), sets, str(path))
         return _optimise(graph, path, level, passes)
     modules = check_file(path, sets)
     return _optimise(lower(modules), path, level, passes, modules.deadline_s)

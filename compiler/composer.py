@@ -110,6 +110,8 @@ class _Composer:
         if event.tag is not None:
             self._diagnostics.add(values.tag(self._span(event), event.tag, text, path))
         data: object = text if event.style or event.tag is not None else self._plain(path, event)
+        if (unset := values.environment(self._span(event), text, path)) is not None:
+            self._diagnostics.add(unset)
         if templates.is_template(path):
             line = self._lines[min(event.end_mark.line, len(self._lines) - 1)]
             found = templates.check(self._span(event), path, text, event.style, line)

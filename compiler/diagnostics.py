@@ -32,6 +32,9 @@ __all__ = [
 
 Severity = Literal["error", "warning"]
 
+UNREAD = frozenset({"alias-cycle", "no-environment", "no-tags", "unknown-alias"})
+"""Codes of values that are not what is written: whatever else is wrong with them follows."""
+
 MAX_SHOWN = 50
 """Problems drawn before the rest is only counted."""
 
@@ -53,6 +56,7 @@ class Diagnostics:
 
     def __init__(self) -> None:
         self._items: dict[tuple[str, str, Span], Diagnostic] = {}
+        self._unread: set[tuple[Source, int, int]] = set()
 
     def __iter__(self) -> Iterator[Diagnostic]:
         return iter(in_file_order(self._items.values()))
@@ -61,7 +65,13 @@ class Diagnostics:
         return len(self._items)
 
     def add(self, diagnostic: Diagnostic) -> None:
-        """Add a problem; the same one at the same place is kept as it is."""
+        """Add a problem; the same one at the same place is kept as it is, and what follows from a
+        value that could not be read is not reported beside that."""
+        place = (diagnostic.span.source, diagnostic.span.line, diagnostic.span.column)
+        if place in self._unread:
+            return
+        if diagnostic.code in UNREAD:
+            self._unread.add(place)
         key = (diagnostic.code, diagnostic.message, diagnostic.span)
         self._items.setdefault(key, diagnostic)
 

@@ -20,6 +20,8 @@ class EngineSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     noun: ClassVar[str] = "an engine"
+    sampling: ClassVar[frozenset[str] | None] = None
+    """Settings of ``sampling`` beyond greedy decoding that the backend has; None: not known."""
 
     kind: Annotated[str, Field(description="What the engine does")]
     backend: Annotated[str, Field(description="What does it")]
@@ -56,6 +58,7 @@ class TransformersLLM(ModelSettings):
     """A language model on transformers' continuous batching."""
 
     noun: ClassVar[str] = "an engine of kind llm on transformers"
+    sampling: ClassVar[frozenset[str] | None] = frozenset()
     model_kind: ClassVar[str] = "llm"
 
     kind: Literal["llm"]
@@ -89,6 +92,9 @@ class MaxSimReranker(ModelSettings):
     truncate: Annotated[
         bool, Field(description="Cut texts that are longer than the model's limit")
     ] = False
+    cache_mib: Annotated[
+        int, Field(ge=0, description="Memory for the token embeddings of texts seen lately")
+    ] = 64
 
 
 class FaissStore(EngineSettings):
@@ -105,6 +111,9 @@ class FaissStore(EngineSettings):
 
 class FakeSettings(EngineSettings):
     """A deterministic engine for tests; its latencies pass on the event loop's clock."""
+
+    special_tokens: ClassVar[int] = 2
+    """Tokens that the fakes' tokenizer adds to each text."""
 
     backend: Literal["fake"]
     model: Annotated[str, Field(description="Any name; fakes of two names are two engines")] = (
@@ -130,9 +139,10 @@ class FakeBatchSettings(FakeSettings):
 
 
 class FakeLLM(FakeSettings):
-    """A fake language model: its answers depend on the prompt only."""
+    """A fake language model: its answers depend on the prompt only, however they are sampled."""
 
     noun: ClassVar[str] = "a fake engine of kind llm"
+    sampling: ClassVar[frozenset[str] | None] = frozenset({"temperature", "top_p", "stop", "seed"})
 
     kind: Literal["llm"]
     per_token_ms: Annotated[Milliseconds, Field(description="Time of each token of a prompt")] = 0

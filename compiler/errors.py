@@ -29,7 +29,20 @@ class CompileError(TeolaError):
 
 
 class GraphError(CompileError):
-    """A p-graph breaks a rule of the operation table."""
+    """A p-graph breaks a rule of the operation table.
+
+    ``problems`` are the rules broken, each as ``%node: what``, ``output NAME: what`` or a cycle.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        diagnostics: Sequence[Diagnostic] = (),
+        *,
+        problems: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message, diagnostics)
+        self.problems = tuple(problems)
 
 
 class PassError(GraphError):

@@ -18,7 +18,7 @@ _BYTE = 256
 def excerpt(span: Span) -> list[str]:
     """Draw the span's first line with carets below it, aligned also after wide characters."""
     text = span.source.line(span.line)
-    if text is None:
+    if text is None or not span.source.text:
         return []
     start = min(span.column - 1, len(text))
     end = span.end_column - 1 if span.end_line == span.line else len(text.rstrip())

@@ -11,8 +11,11 @@ from typing import cast
 
 from teola.compiler.errors import CompileError
 from teola.compiler.graph.pgraph import InputPort, Json
+from teola.compiler.spelling import nearest
 
 PACKAGE = "teola.workflows"
+ENDINGS = (".yaml", ".yml", ".plan.json", ".pgraph")
+"""How the files are called that can be compiled or run."""
 DOCUMENT_TYPES = ("document", "list<document>")
 
 
@@ -38,8 +41,14 @@ def find_workflow(name: str) -> Path:
         return packaged
     if path.is_dir():
         raise CompileError(f"{name}: a folder; give a workflow file in it")
-    have = ", ".join(sorted(file.stem for file in gallery().glob("*.yaml")))
-    raise CompileError(f"{name}: no such file, and no packaged workflow of that name ({have})")
+    packaged_names = sorted(file.stem for file in gallery().glob("*.yaml"))
+    beside = {file.name: str(file) for file in path.parent.glob("*") if file.name.endswith(ENDINGS)}
+    near = nearest(path.name, [*packaged_names, *sorted(beside)])
+    hint = f"; did you mean '{beside.get(near, near)}'?" if near else ""
+    have = ", ".join(packaged_names)
+    raise CompileError(
+        f"{name}: no such file, and no packaged workflow of that name ({have}){hint}"
+    )
 
 
 def rebase_defaults(

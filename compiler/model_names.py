@@ -21,6 +21,9 @@ KNOWN_MODELS: Mapping[str, str] = {
 }
 """Models that are known by name -> the kind of model they are."""
 
+SPECIAL_TOKENS: Mapping[str, int] = {"smollm2-135m-instruct": 0, "all-minilm-l6-v2": 2}
+"""Known models -> tokens that their tokenizer adds to each text."""
+
 
 def choices(kind: str) -> str:
     """Say how weights for a model of ``kind`` may be named."""

@@ -25,6 +25,7 @@ from teola.compiler.plan_file import (
     plan_schema,
     without_defaults,
 )
+from teola.compiler.plan_problems import plan_problem
 from teola.compiler.version import VERSION
 
 __all__ = ["Plan", "load_plan", "plan_schema"]
@@ -99,9 +100,8 @@ def load_plan(text: str, name: str, base: Path | None) -> Plan:
     try:
         file = PlanFile.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise PlanError(f"{name}: the plan is damaged at {where}: {first['msg']}") from error
+        problem = plan_problem(error.errors(include_url=False)[0])
+        raise PlanError(f"{name}: {problem}: compile the workflow again") from error
     body = {key: value for key, value in data.items() if key != "content_hash"}
     if hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest() != file.content_hash:
         raise PlanError(

@@ -125,6 +125,7 @@ class PlanFile(_Model):
     inputs: tuple[InputModel, ...]
     outputs: tuple[OutputModel, ...]
     engines: dict[str, dict[str, JsonValue]]
+    modules: dict[str, str] = {}
     nodes: tuple[PrimitiveModel | RegionModel, ...]
     edges: tuple[EdgeModel, ...]
     passes: tuple[PassModel, ...] = ()
@@ -188,6 +189,7 @@ def encode_graph(graph: PGraph, inputs: Sequence[InputPort]) -> dict[str, Any]:
         ],
         "outputs": [{"name": o.name, "type": o.type, "ref": _ref(o.ref)} for o in graph.outputs],
         "engines": {name: portable(config) for name, config in graph.engines.items()},
+        **without_defaults(modules=dict(graph.modules)),
         "nodes": [_node(node) for node in graph.nodes],
         "edges": [
             {"kind": e.kind, "source": e.source, "target": e.target} for e in sorted(graph.edges)
@@ -258,6 +260,7 @@ def decode_graph(file: PlanFile) -> PGraph:
         tuple(_to_node(node) for node in file.nodes),
         frozenset(Edge(edge.kind, edge.source, edge.target) for edge in file.edges),
         file.engines,
+        file.modules,
     )
 
 

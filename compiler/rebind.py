@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from teola.compiler.check.model_paths import locate_models
 from teola.compiler.diagnostics import Diagnostics
 from teola.compiler.engine_reader import read_engines
 from teola.compiler.engines import canonical
@@ -35,7 +36,9 @@ def rebind_engines(graph: PGraph, sets: Sequence[str], name: str) -> PGraph:
     diagnostics.raise_if_errors()
     if tree is None:
         raise CompileError(f"{name}: its engines cannot be read")
-    found, _ = read_engines(apply_overrides(tree, sets, diagnostics), diagnostics)
+    tree = apply_overrides(tree, sets, diagnostics)
+    found, _ = read_engines(tree, diagnostics)
+    found = locate_models(tree, found, None, diagnostics)
     diagnostics.raise_if_errors()
     return graph.with_(engines={key: canonical(settings) for key, settings in found.items()})
 

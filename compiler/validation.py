@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from teola.compiler.diagnostics import Diagnostic, Diagnostics, nearest
 from teola.compiler.graph.pgraph import Json
+from teola.compiler.hints.bare import as_map
 from teola.compiler.hints.words import foreign_word
 from teola.compiler.located import LocatedTree, Span, TreePath
 from teola.compiler.model_fields import KEY, Spot, choices, keys_of, locate, owner_of
@@ -23,7 +24,7 @@ Model = TypeVar("Model", bound=BaseModel)
 Foreign = Callable[[type[BaseModel], str], "str | None"]
 """(model of a map, a key it lacks) -> what to write instead, for keys known from elsewhere."""
 
-_EXPECTED = {
+EXPECTED = {
     "string_type": "a text",
     "int_type": "an int",
     "int_from_float": "an int",
@@ -48,7 +49,7 @@ _SWITCHES = {
     **dict.fromkeys(("yes", "on", "y", "true"), "write true"),
     **dict.fromkeys(("no", "off", "n", "false"), "write false"),
 }
-_UNION_MISSES = frozenset({*_EXPECTED, "literal_error"})
+_UNION_MISSES = frozenset({*EXPECTED, "literal_error"})
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,8 @@ class _Problem:
             return self._unknown_key()
         if self.kind == "missing":
             return self._missing_key()
-        if self.kind in _EXPECTED:
-            return self._wrong_type([_EXPECTED[self.kind]])
+        if self.kind in EXPECTED:
+            return self._wrong_type([EXPECTED[self.kind]])
         if self.kind == "literal_error":
             return self._no_choice()
         if "-" in self.kind or self.kind == "value_error":
@@ -155,7 +156,8 @@ class _Problem:
         else:
             got = described(cast("Json", value))
             message = f"'{self.key}' must be {' or '.join(expected)}, got {got}"
-        hint = _type_hint(expected[0], value)
+        hint = as_map(self.key, value) if expected == ["a map"] else None
+        hint = hint or _type_hint(expected[0], value)
         return Diagnostic("wrong-type", message, self._span(), (), hint)
 
     def _no_choice(self) -> Diagnostic:

@@ -43,6 +43,10 @@ class UnreadableError(Exception):
     """Why one file's content is no document."""
 
 
+class ForeignError(UnreadableError):
+    """A file of a kind that is not read: folders and globs leave it out."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileContent:
     """What a file says: its ``type`` (text, markdown, html), and how many bytes it was."""
@@ -54,41 +58,46 @@ class FileContent:
 
 
 def read_file(path: Path, *, most_bytes: int = MAX_FILE_BYTES) -> FileContent:
-    """Read a text, Markdown or HTML file.
+    """Read a text, Markdown or HTML file; one without an ending is text if it reads as text.
 
     Raises:
-        UnreadableError: an unknown ending, an encoding that is neither UTF-8 nor declared, a binary
-            file, one larger than 32 MiB or ``most_bytes``, or no regular file.
+        ForeignError: an unknown ending, none and no text, or no regular file.
+        UnreadableError: an encoding that is neither UTF-8 nor declared, a binary file, one larger
+            than 32 MiB or ``most_bytes``.
         OSError: the file is missing or may not be read.
     """
-    kind = _kind(path)
-    content = _content(path, most_bytes)
-    text, title = _READERS[kind](_decode(content, kind))
+    ending = path.suffix.lower()
+    if ending and ending not in _TYPES:
+        raise ForeignError(
+            f"unknown ending '{ending}'; files ending in {' '.join(sorted(_TYPES))} or in nothing "
+            "are read: convert it, or give {name, text}"
+        )
+    kind = _TYPES.get(ending, "text")
+    content = _content(path)
+    try:
+        plain = _decode(content, kind)
+    except UnreadableError as error:
+        if ending:
+            raise
+        raise ForeignError(f"no ending, and no text: {error}") from None
+    _check_size(len(content), most_bytes)
+    text, title = _READERS[kind](plain)
     return FileContent(kind, text, title, len(content))
 
 
-def _kind(path: Path) -> str:
-    ending = path.suffix.lower()
-    if ending not in _TYPES:
-        found = f"unknown ending '{ending}'" if ending else "no ending"
-        raise UnreadableError(
-            f"{found}; files ending in {' '.join(sorted(_TYPES))} are read: convert it, name the "
-            "others with a glob such as docs/**/*.md, or give {name, text}"
-        )
-    return _TYPES[ending]
-
-
-def _content(path: Path, most_bytes: int) -> bytes:
-    """Read a regular file that is not too large; a pipe or a device is never opened."""
+def _content(path: Path) -> bytes:
+    """Read a regular file, not far beyond its limit; a pipe or a device is never opened."""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise UnreadableError("not a regular file")
+        raise ForeignError("not a regular file")
     with path.open("rb") as file:
-        content = file.read(MAX_FILE_BYTES + 1)
-    if len(content) > MAX_FILE_BYTES:
+        return file.read(MAX_FILE_BYTES + 1)
+
+
+def _check_size(size: int, most_bytes: int) -> None:
+    if size > MAX_FILE_BYTES:
         raise UnreadableError(f"larger than {MAX_FILE_BYTES >> 20} MiB: split it")
-    if len(content) > most_bytes:
+    if size > most_bytes:
         raise UnreadableError("with it the documents together are too large: name fewer files")
-    return content
 
 
 def _decode(content: bytes, kind: str) -> str:

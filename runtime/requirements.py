@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from teola.compiler.graph.pgraph import PGraph, Primitive
+from teola.compiler.sampling import backends_with, lacking
 from teola.runtime.errors import UnsupportedError
-
-GREEDY = {"temperature": 0, "top_p": None, "stop": None, "seed": None}
-"""Sampling settings that backends do not have yet, with the values that ask for nothing."""
 
 
 def check_requirements(graph: PGraph) -> None:
-    """Refuse sampling that is not greedy.
+    """Refuse sampling that its engine's backend does not have.
 
     Raises:
         UnsupportedError: naming every module, its line and the setting.
     """
     problems = []
     for node in graph.nodes:
-        if isinstance(node, Primitive) and isinstance(node.config.get("sampling"), Mapping):
-            backend = graph.engines.get(node.engine or "", {}).get("backend")
+        sampling = node.config.get("sampling")
+        if isinstance(node, Primitive) and isinstance(sampling, Mapping):
+            engine = graph.engines.get(node.engine or "", {})
             problems += [
                 f"module '{node.module}' (line {node.line}): sampling.{name} is not available "
-                f"on backend '{backend}' of engine '{node.engine}', nor on any other yet; "
-                "decoding is greedy: leave it out"
-                for name in _asked(node.config["sampling"])
+                f"on backend '{engine.get('backend')}' of engine '{node.engine}' yet "
+                f"(it is on: {', '.join(backends_with(name))}); decoding is greedy: leave it out"
+                for name in lacking(engine, sampling)
             ]
     if problems:
         raise UnsupportedError("\n".join([f"{graph.name} cannot run:", *dict.fromkeys(problems)]))
-
-
-def _asked(sampling: Any) -> list[str]:
-    return [
-        name for name, nothing in GREEDY.items() if sampling.get(name, nothing) not in (nothing, [])
-    ]

@@ -240,6 +240,7 @@ def pgraphs(draw: Draw, steps: int = 8) -> PGraph:
         tuple(graph.nodes),
         frozenset(order) | effect_edges(graph.nodes, ENGINES),
         ENGINES,
+        {node.module: "generate" for node in graph.nodes if node.module},
     )
 
 

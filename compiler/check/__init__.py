@@ -9,10 +9,14 @@ from teola.compiler.check.bindings import bind_values
 from teola.compiler.check.collections import check_collection, inherits_engines
 from teola.compiler.check.context import Context, Draft
 from teola.compiler.check.engines import check_defaults, choose_engines
+from teola.compiler.check.files import folder_of
+from teola.compiler.check.model_paths import locate_models
 from teola.compiler.check.order import chain, read_needs
 from teola.compiler.check.ports import lint_unused, read_inputs, read_outputs
 from teola.compiler.check.prompts import check_prompts
+from teola.compiler.check.sampling import check_sampling
 from teola.compiler.check.settings import find_definition, read_settings
+from teola.compiler.check.sizes import check_sizes
 from teola.compiler.diagnostics import Diagnostics
 from teola.compiler.graph.module_graph import ModuleGraph
 from teola.compiler.overrides import apply_overrides
@@ -67,10 +71,14 @@ def _check_meaning(
         choose_engines(context, module, inherited=inherits_engines(module))
     for module in modules:
         check_collection(context, module)
+        check_sampling(context, module)
+        check_sizes(context, module)
         check_prompts(context, module)
     outputs = read_outputs(context)
     order = chain(context)
+    engines = spec.engines if spec is not None else {}
+    engines = locate_models(tree, engines, folder_of(context), diagnostics)
     if order is None or spec is None or diagnostics.errors:
         return None
     lint_unused(context, outputs)
-    return assemble(context, spec, order, outputs)
+    return assemble(context, spec, order, outputs, engines)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from teola.compiler.check.context import Context, Draft
 from teola.compiler.check.ports import input_ports
-from teola.compiler.engines import canonical
+from teola.compiler.engines import EngineSettings, canonical
 from teola.compiler.graph.module_graph import ModuleGraph, ModuleNode, WorkflowOutput
 from teola.compiler.graph.pgraph import Json
 from teola.compiler.spec import TaskLimits, WorkflowSpec
@@ -17,6 +17,7 @@ def assemble(
     spec: WorkflowSpec,
     order: Sequence[Draft],
     outputs: tuple[WorkflowOutput, ...],
+    engines: Mapping[str, EngineSettings],
 ) -> ModuleGraph | None:
     """Put the checked parts together; modules stand in chain order."""
     nodes = [_node(context, spec, module) for module in order]
@@ -27,7 +28,7 @@ def assemble(
         tuple(node for node in nodes if node is not None),
         input_ports(context),
         outputs,
-        {name: canonical(engine) for name, engine in spec.engines.items()},
+        {name: canonical(engine) for name, engine in engines.items()},
         spec.description,
         spec.deadline,
     )

@@ -10,7 +10,7 @@ from teola.compiler.check.context import Context, Draft, listed
 from teola.compiler.check.references import Resolved, in_scope, is_reference, resolve
 from teola.compiler.diagnostics import nearest
 from teola.compiler.graph.module_graph import Binding
-from teola.compiler.graph.pgraph import Const, Json
+from teola.compiler.graph.pgraph import INPUTS, Const, Json, Ref
 from teola.compiler.modules.definition import ModuleDefinition, Value
 from teola.compiler.source import TreePath
 from teola.compiler.types import Type, conversion, described
@@ -66,8 +66,23 @@ def _bind_reference(
     if value is None and found.type.name in UNFIT_FOR_PROMPTS:
         context.error("type-mismatch", f"a {found.type} cannot enter a prompt", path)
         return
+    if target is not None and value is not None and value.least is not None:
+        _check_defaults(context, path, name, value.least, found.ref)
     if target is not None:
         module.bindings[name] = Binding(found.ref, found.type, target)
+
+
+def _check_defaults(context: Context, path: TreePath, name: str, least: int, ref: Ref) -> None:
+    """Constants that may come by a reference: its own default, and that of a workflow's input."""
+    declared = context.inputs.get(ref.port) if ref.node == INPUTS and not ref.fields else None
+    places = [
+        (ref.default, (*path, "default")),
+        (declared.default if declared is not None else None, (INPUTS, ref.port, "default")),
+    ]
+    for default, place in places:
+        if default is not None and _below(default[0], least):
+            what = f"{name!r}, which takes it, is at least {least}, not {default[0]}"
+            context.error("bad-value", what, place)
 
 
 def _target(
@@ -121,14 +136,23 @@ def _constant_under_inputs(
     context: Context, definition: ModuleDefinition, path: TreePath, name: str, given: object
 ) -> None:
     takes = name in definition.values
+    if takes and _only_by_reference(definition.values[name]):
+        help = f"declare an input with a default: {{type: {definition.values[name].types[0]}, …}}"
+    elif takes:
+        help = f"with: {{{name}: {_shown(given)}}}"
+    else:
+        help = "write it into the prompt, or declare an input of the workflow with a default"
     context.error(
         "constant-under-inputs",
         f"{_described(given)} is a constant; under 'inputs:' stand references",
         path,
-        help=f"with: {{{name}: {_shown(given)}}}"
-        if takes
-        else "write it into the prompt, or declare an input of the workflow with a default",
+        help=help,
     )
+
+
+def _only_by_reference(value: Value) -> bool:
+    """Whether no constant can stand for the value."""
+    return value.types[0].text in ("document", "list<document>", "embedding", "list<embedding>")
 
 
 def _bind_constant(context: Context, module: Draft, name: str, value: Value, given: Json) -> None:
@@ -147,7 +171,7 @@ def _bind_constant(context: Context, module: Draft, name: str, value: Value, giv
             help=f"inputs: {{{name}: {given}}}",
         )
         return
-    if value.types[0].text in ("document", "list<document>", "embedding", "list<embedding>"):
+    if _only_by_reference(value):
         context.error(
             "type-mismatch",
             f"{name!r} takes {value.types[0]}, which cannot be written as a constant",

@@ -39,6 +39,8 @@ class Draft:
     engines: dict[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
+    braced: dict[str, Span] = field(default_factory=dict)
+    """Names that its prompts write in single braces, as text, and where."""
     sound: bool = True
     """Whether its settings agree with each other."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from teola.compiler.check.context import Context, Draft, listed
 from teola.compiler.diagnostics import nearest
+from teola.compiler.engines import KINDS, default_backend
 from teola.compiler.modules.chunk import ChunkSettings
 from teola.compiler.source import TreePath
 
@@ -48,6 +49,15 @@ def kind_of(context: Context, name: str) -> str | None:
     engine = context.engines.get(name)
     kind = engine.get("kind") if isinstance(engine, Mapping) else None
     return kind if isinstance(kind, str) else None
+
+
+def backend_of(context: Context, name: str) -> str | None:
+    """The backend of a declared engine, as written or by its kind; None where it is not valid."""
+    engine, kind = context.engines.get(name), kind_of(context, name)
+    given = engine.get("backend") if isinstance(engine, Mapping) else None
+    if given is None and kind in KINDS:
+        return default_backend(str(kind))
+    return given if isinstance(given, str) else None
 
 
 def of_kind(context: Context, kind: str) -> list[str]:

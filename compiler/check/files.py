@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path, PurePosixPath
 
 from teola.compiler.check.context import Context
@@ -10,6 +11,12 @@ from teola.compiler.errors import CompileError
 from teola.compiler.source import Source, TreePath
 
 MAGIC = "*?["
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def is_url(name: str) -> bool:
+    """Whether a document is named by where it is on the web, not by a file."""
+    return URL.match(name) is not None
 
 
 def folder_of(context: Context) -> Path | None:
@@ -44,6 +51,14 @@ def is_inside(context: Context, path: TreePath, name: str) -> bool:
 
 def check_document(context: Context, path: TreePath, name: str) -> None:
     """A default document exists: a path, a folder, or a glob that finds something."""
+    if is_url(name):
+        context.error(
+            "url-document",
+            f"{name!r} is a URL: documents are read from files only, as yet",
+            path,
+            help="download it first, and name the file",
+        )
+        return
     if not is_inside(context, path, name):
         return
     folder = folder_of(context)

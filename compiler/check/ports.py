@@ -87,11 +87,20 @@ def read_outputs(context: Context) -> tuple[WorkflowOutput, ...]:
 
 
 def lint_unused(context: Context, outputs: tuple[WorkflowOutput, ...]) -> None:
-    """Inputs that nothing refers to, and modules whose work nobody sees."""
+    """Inputs and engines that nothing uses, and modules whose work nobody sees."""
     for name in context.inputs:
         if name not in context.mentioned:
             context.lint(
                 "unused-input", f"nothing uses the input {name!r}", (INPUTS, name), key=True
+            )
+    used = {name for module in context.modules.values() for name in module.engines.values()}
+    for name in context.engines:
+        if name not in used:
+            context.lint(
+                "unused-engine",
+                f"no module runs on the engine {name!r}",
+                ("engines", name),
+                key=True,
             )
     wanted = [output.ref.node for output in outputs]
     wanted += [module.id for module in context.modules.values() if _leaves_traces(module.bindings)]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 from teola.compiler.check.context import Context, Draft, listed
 from teola.compiler.check.files import read_inside
+from teola.compiler.check.template_places import TemplatePlace
+from teola.compiler.check.template_values import check_values, single_braces
 from teola.compiler.diagnostics import nearest
 from teola.compiler.modules.definition import Entry, ModuleDefinition, Prompt, Settings
 from teola.compiler.modules.llm import LLMSettings, PromptSettings
 from teola.compiler.modules.synthesize import PromptFile, SynthesizeSettings
 from teola.compiler.names import BOUND_NAMES, JINJA_WORDS, as_id
 from teola.compiler.prompts import PromptError, template
-from teola.compiler.source import Source, Span, TreePath
+from teola.compiler.source import Source, Span
 
 
 def check_prompts(context: Context, module: Draft) -> None:
@@ -35,6 +36,7 @@ def check_prompts(context: Context, module: Draft) -> None:
     if whole and module.sound and definition.open_inputs:
         _check_unused(context, module, definition, used)
         _check_truncate(context, module, used)
+    _lint_braces(context, module)
 
 
 def _with_files(
@@ -113,17 +115,21 @@ def _check_template(
     file: Source | None,
 ) -> Iterable[str] | None:
     text = entry.template or ""
-    path = (*module.path, "with", *(entry.path or ()))
+    place = TemplatePlace(context, (*module.path, "with", *(entry.path or ())), file)
     try:
         parsed = template(text)
     except PromptError as error:
-        span = _span(context, path, file, error.line or 1, None)
+        span = place.line(error.line or 1)
         context.diagnostics.error("bad-template", str(error), span, help=error.help)
         return None
     seen = [*definition.values, *module.mapping("inputs"), *prompt.variables]
     for name, line in parsed.variables.items():
         if name not in seen:
-            _undefined(context, module, seen, name, _span(context, path, file, line, name))
+            _undefined(context, module, seen, name, place.word(line, name))
+    bound = {name: binding.target for name, binding in module.bindings.items()}
+    check_values(place, text, {**bound, **prompt.types})
+    for name, line in single_braces(text, seen).items():
+        module.braced.setdefault(name, place.find(line, rf"\{{\s*{name}\s*\}}"))
     meant = {nearest(name, seen) for name in parsed.variables if name not in seen}
     return {*parsed.variables, *(name for name in meant if name is not None)}
 
@@ -162,13 +168,26 @@ def _check_unused(
         elif name in JINJA_WORDS or name in BOUND_NAMES or as_id(name) != name:
             context.error("bad-id", f"a prompt cannot use the name {name!r}", path, key=True)
         elif name not in used:
-            context.error(
+            braced = module.braced.pop(name, None)
+            context.diagnostics.error(
                 "unused-input",
                 f"no prompt of {module.id!r} uses the input {name!r}",
-                path,
-                key=True,
-                help=f"use it as {{{{ {name} }}}}, or leave it out",
+                braced or context.span(path, key=True),
+                help=f"did you mean {{{{ {name} }}}}?"
+                if braced is not None
+                else f"use it as {{{{ {name} }}}}, or leave it out",
             )
+
+
+def _lint_braces(context: Context, module: Draft) -> None:
+    """Names in single braces, as other tools write them, are text here."""
+    for name, span in module.braced.items():
+        context.diagnostics.warning(
+            "single-braces",
+            f"{{{name}}} is text: a prompt's variables stand in double braces",
+            span,
+            help=f"did you mean {{{{ {name} }}}}?",
+        )
 
 
 def _check_truncate(context: Context, module: Draft, used: set[str]) -> None:
@@ -191,35 +210,3 @@ def _check_truncate(context: Context, module: Draft, used: set[str]) -> None:
         context.error(
             "type-mismatch", f"truncate drops items of a list; {name!r} is {binding.target}", path
         )
-
-
-def _span(
-    context: Context, path: TreePath, file: Source | None, line: int, word: str | None
-) -> Span:
-    """Where a template's line (and ``word`` in it) stands, in its YAML or its own file."""
-    if file is not None:
-        return _in_line(file, line, word) or file.start()
-    whole = context.tree.value_span(path)
-    first = whole.source.line(whole.line) or ""
-    block = first[whole.column - 1 : whole.column] in ("|", ">")
-    number = whole.line + line - (0 if block else 1)
-    if number > whole.end_line:
-        return whole
-    return _in_line(whole.source, number, word, whole) or whole
-
-
-def _in_line(
-    source: Source, number: int, word: str | None, inside: Span | None = None
-) -> Span | None:
-    text = source.line(number)
-    if text is None:
-        return None
-    start = inside.column - 1 if inside is not None and number == inside.line else 0
-    end = inside.end_column - 1 if inside is not None and number == inside.end_line else len(text)
-    pattern = rf"(?<![\w.]){re.escape(word)}\b" if word is not None else r"\S.*\S|\S"
-    if word is None and start > 0:
-        return inside
-    match = re.compile(pattern).search(text, start, end)
-    if match is None:
-        return None
-    return Span(source, number, match.start() + 1, number, match.end() + 1)

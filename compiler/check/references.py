@@ -15,6 +15,9 @@ from teola.compiler.source import TreePath
 from teola.compiler.types import FIELDS, Type, described, field_type
 from teola.compiler.values import coerced
 
+FOREIGN_ROOTS = ("modules", "steps", "nodes", "jobs", "tasks", "needs", "workflow")
+"""What references begin with elsewhere."""
+
 REFERENCE = re.compile(r"[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)*")
 
 
@@ -70,10 +73,32 @@ def resolve(context: Context, path: TreePath, value: object, key: str = "") -> R
     if not rest:
         _bare_name(context, path, root, key)
         return None
+    if _spelled_elsewhere(context, path, value):
+        return None
     found = (
         _input(context, path, rest[0]) if root == INPUTS else _port(context, path, root, rest[0])
     )
     return found and _fields(context, path, found, rest[1:])
+
+
+def _spelled_elsewhere(context: Context, path: TreePath, text: str) -> bool:
+    """``steps.found.outputs.passages``: reported, with the plain spelling."""
+    root, *rest = text.split(".")
+    foreign = root in FOREIGN_ROOTS and root not in context.modules
+    plain = rest if foreign else [root, *rest]
+    module = context.modules.get(plain[0])
+    ports = (module.outputs or ()) if module is not None else ("outputs",)
+    if len(plain) > 2 and plain[1] == "outputs" and "outputs" not in ports:
+        plain = [plain[0], *plain[2:]]
+    if plain == [root, *rest]:
+        return False
+    context.error(
+        "bad-reference",
+        f"{text!r} is not a reference: a reference is module.port, or inputs.name",
+        path,
+        help=f"write {'.'.join(plain)}",
+    )
+    return True
 
 
 def _long_form(

@@ -53,8 +53,8 @@ def read_settings(context: Context, module: Draft) -> None:
     data = {}
     for name, given in module.mapping("with").items():
         if name in definition.settings.model_fields:
-            data[name] = given
-            _check_constant(context, module, name, given)
+            if _is_constant(context, module, name, given):
+                data[name] = given
         elif name not in definition.values:
             _unknown(context, module, definition, str(name))
     place = Place(context.tree, (*module.path, "with"))
@@ -62,7 +62,7 @@ def read_settings(context: Context, module: Draft) -> None:
     module.settings = validate(definition.settings, data, place, context.diagnostics)
     if module.settings is None:
         return
-    if len(context.diagnostics) == before:
+    if module.sound and len(context.diagnostics) == before:
         _report_problems(context, module, definition)
     module.outputs = definition.outputs(module.settings)
 
@@ -76,15 +76,17 @@ def _report_problems(context: Context, module: Draft, definition: ModuleDefiniti
         context.error("bad-setting", problem.message, path, key=True, help=problem.help)
 
 
-def _check_constant(context: Context, module: Draft, name: str, given: object) -> None:
-    if in_scope(context, given):
-        module.sound = False
-        context.error(
-            "reference-under-with",
-            f"{given!r} is a reference, but {name!r} is a setting: a constant",
-            (*module.path, "with", name),
-            help="bind it under inputs: and write {{ its_name }}" if name in PROMPT_KEYS else None,
-        )
+def _is_constant(context: Context, module: Draft, name: str, given: object) -> bool:
+    if not in_scope(context, given):
+        return True
+    module.sound = False
+    context.error(
+        "reference-under-with",
+        f"{given!r} is a reference, but {name!r} is a setting: a constant",
+        (*module.path, "with", name),
+        help="bind it under inputs: and write {{ its_name }}" if name in PROMPT_KEYS else None,
+    )
+    return False
 
 
 def _unknown(context: Context, module: Draft, definition: ModuleDefinition, name: str) -> None:

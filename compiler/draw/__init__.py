@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from teola.compiler.draw.dot import draw_dot
+from teola.compiler.draw.modules import module_view
+from teola.compiler.draw.primitives import primitive_view
 from teola.compiler.draw.svg import draw_svg
 from teola.compiler.draw.text import draw_text
-from teola.compiler.draw.view import View, module_view, primitive_view
+from teola.compiler.draw.view import View
 from teola.compiler.errors import CompileError
 from teola.compiler.graph.pgraph import PGraph
 

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
 
-from teola.compiler.draw.view import Box, Frame, Line, View
+from teola.compiler.draw.view import MEANINGS, Box, Engine, Line, Style, View
 
 COLOURS = {
     "llm": "#f6c28b",
     "embedder": "#a9d3f5",
     "reranker": "#c9b8f0",
     "store": "#b5e0b0",
-    "cpu": "#ececec",
-    "input": "#ffffff",
-    "output": "#fff3b0",
 }
 """Engine kind -> fill colour."""
+NO_ENGINE, OTHER_ENGINE, INPUT, OUTPUT = "#ececec", "#f3b5c0", "#ffffff", "#fff3b0"
 
-NAMES = {"cpu": "no engine (CPU)"}
-STYLES = {
-    "data": 'color="#444444"',
-    "stream": 'color="#1f6feb", penwidth=2.2, arrowhead=vee',
-    "order": 'color="#b0b0b0", style=dashed, constraint=true',
-    "effect": 'color="#c0392b", style=dashed',
+LINES: dict[Style, tuple[str, str]] = {
+    "data": ("#444444", ""),
+    "stream": ("#1f6feb", "penwidth=2.2, arrowhead=vee"),
+    "order": ("#b0b0b0", "style=dashed"),
+    "effect": ("#c0392b", "style=dashed"),
+    "again": ("#8a63d2", "style=dashed, constraint=false"),
 }
-MEANINGS = {
-    "data": "data, whole",
-    "stream": "data, item by item",
-    "order": "order of the file only",
-    "effect": "effect",
-}
+"""Style of a line -> its colour, and what else tells it apart."""
+
+FRAMES = {"module": "rounded", "region": '"dashed,rounded"'}
+MOST_ACROSS = 12
+"""Boxes of a picture that runs from left to right; a larger one runs downwards."""
 
 
 def draw_dot(view: View) -> str:
@@ -40,66 +39,123 @@ def draw_dot(view: View) -> str:
 
 def _dot(view: View) -> Iterator[str]:
     yield f"digraph {_quote(view.title)} {{"
-    yield f'  label={_quote(view.title)}; labelloc=t; fontname="Helvetica"; fontsize=18;'
-    yield '  rankdir=LR; nodesep=0.25; ranksep=0.45; compound=true; bgcolor="white";'
-    yield '  node [shape=box, style="rounded,filled", fontname="Helvetica", fontsize=11];'
-    yield '  edge [fontname="Helvetica", fontsize=9, fontcolor="#777777", arrowsize=0.7];'
-    yield from _boxes(view, "", "  ")
+    downwards = len(view.boxes) > MOST_ACROSS
+    yield f'  rankdir={"TB" if downwards else "LR"}; nodesep=0.3; ranksep=0.3; bgcolor="white";'
+    yield f'  fontname="Helvetica"; labelloc=t; label={_heading(view)};'
+    yield '  node [shape=box, style="rounded,filled", color="#777777", fontname="Helvetica", '
+    yield '        fontsize=12, height=0.4, margin="0.12,0.04"];'
+    yield '  edge [fontname="Helvetica", fontsize=9, fontcolor="#666666", arrowsize=0.7];'
+    several = {kind for kind, names in _names_by_kind(view).items() if len(names) > 1}
+    yield from _boxes(view, "", "  ", several)
+    titles = {box.id: box.title for box in view.boxes}
+    entering = Counter(line.target for line in view.lines)
     for line in view.lines:
-        yield "  " + _line(line)
-    yield from _legend(view)
+        same = line.ports == (titles[line.source],)
+        needless = same or entering[line.target] == 1 or line.style == "again"
+        yield "  " + _line(line, () if needless else line.ports, "e" if downwards else "n")
     yield "}"
 
 
-def _boxes(view: View, frame: str, indent: str) -> Iterator[str]:
+def _boxes(view: View, frame: str, indent: str, several: set[str]) -> Iterator[str]:
+    """Boxes and frames inside ``frame``; engines of a kind with ``several`` are named."""
     for box in view.boxes:
         if box.frame == frame:
-            yield indent + _box(box)
+            yield indent + _box(box, several)
     for inner in view.frames:
         if inner.parent == frame:
-            yield from _frame(view, inner, indent)
+            colour = LINES["again"][0] if inner.kind == "region" else "#bbbbbb"
+            yield f"{indent}subgraph {_quote('cluster_' + inner.id)} {{"
+            yield f"{indent}  label={_label(inner.title, inner.note, ' ')}; labeljust=l;"
+            yield f'{indent}  fontsize=12; style={FRAMES[inner.kind]}; color="{colour}";'
+            yield from _boxes(view, inner.id, indent + "  ", several)
+            yield f"{indent}}}"
 
 
-def _frame(view: View, frame: Frame, indent: str) -> Iterator[str]:
-    region = frame.id.startswith("region:")
-    style = 'style=rounded; color="#bbbbbb"'
-    if region:
-        style = 'style="dashed,rounded"; color="#8a63d2"'
-    yield f"{indent}subgraph {_quote('cluster_' + frame.id)} {{"
-    yield f"{indent}  label={_quote(frame.label)}; fontsize=12; labeljust=l; {style};"
-    yield from _boxes(view, frame.id, indent + "  ")
-    yield f"{indent}}}"
+def _box(box: Box, several: set[str]) -> str:
+    shape = "" if box.role == "work" else ", shape=ellipse"
+    on = [f"on {engine.name}" for engine in box.engines if engine.kind in several]
+    label = _label(box.title, ", ".join(filter(None, (box.note, *on))), "<br/>")
+    return f"{_quote(box.id)} [label={label}, {_fill(box)}{shape}];"
 
 
-def _box(box: Box) -> str:
-    shape = ", shape=ellipse" if box.kind in ("input", "output") else ""
-    return (
-        f'{_quote(box.id)} [label={_quote(box.label)}, fillcolor="{COLOURS.get(box.kind, "#fff")}"'
-        f"{shape}];"
+def _label(title: str, note: str, between: str) -> str:
+    small = f'{between}<font point-size="9" color="#555555">{escape(note)}</font>' if note else ""
+    return f"<{escape(title)}{small}>"
+
+
+def _fill(box: Box) -> str:
+    """One colour an engine kind: side by side where there are several."""
+    if box.role != "work":
+        return f'fillcolor="{INPUT if box.role == "input" else OUTPUT}"'
+    colours = list(dict.fromkeys(map(_colour, box.engines))) or [NO_ENGINE]
+    if len(colours) == 2:
+        return f'fillcolor="{colours[0]};0.5:{colours[1]}"'
+    stripes = ", style=striped" if len(colours) > 2 else ""
+    return f'fillcolor="{":".join(colours)}"{stripes}'
+
+
+def _colour(engine: Engine) -> str:
+    return COLOURS.get(engine.kind, OTHER_ENGINE)
+
+
+def _line(line: Line, ports: Sequence[str], side: str) -> str:
+    """An arrow; one that leads back does so at the ``side``, clear of those that lead on."""
+    colour, rest = LINES[line.style]
+    at = f":{side}" if line.style == "again" else ""
+    label = f", label={_quote(', '.join(ports))}" if ports else ""
+    looks = f'color="{colour}"{rest and f", {rest}"}{label}'
+    return f"{_quote(line.source)}{at} -> {_quote(line.target)}{at} [{looks}];"
+
+
+def _heading(view: View) -> str:
+    """The title, and below it what the colours and lines mean."""
+    title = f'<font point-size="18">{escape(view.title)}</font>'
+    rows = [title, _row(_swatches(view)), _row(_arrows(view))]
+    cells = "".join(f"<tr><td>{row}</td></tr>" for row in rows if row)
+    return f'<<table border="0" cellspacing="0">{cells}</table>>'
+
+
+def _row(entries: Iterable[str]) -> str:
+    cells = "".join(entries)
+    return f'<table border="0" cellborder="0" cellspacing="4"><tr>{cells}</tr></table>' * bool(
+        cells
     )
 
 
-def _line(line: Line) -> str:
-    label = f", label={_quote(line.label)}" if line.label else ""
-    return f"{_quote(line.source)} -> {_quote(line.target)} [{STYLES[line.style]}{label}];"
+def _swatches(view: View) -> Iterator[str]:
+    kinds = _names_by_kind(view)
+    colours = {
+        kind: (COLOURS.get(kind, OTHER_ENGINE), _meaning(kind, kinds[kind])) for kind in kinds
+    }
+    if any(box.role == "work" and not box.engines for box in view.boxes):
+        colours["cpu"] = (NO_ENGINE, "no engine (CPU)")
+    colours |= {"input": (INPUT, "input"), "output": (OUTPUT, "output")}
+    for colour, meaning in colours.values():
+        swatch = f'<td border="1" color="#777777" bgcolor="{colour}" width="18"></td>'
+        yield f'{swatch}<td><font point-size="10">{escape(meaning)}  </font></td>'
 
 
-def _legend(view: View) -> Iterator[str]:
-    kinds = dict.fromkeys(box.kind for box in view.boxes)
-    rows = "".join(
-        f'<tr><td bgcolor="{COLOURS.get(kind, "#fff")}" width="22"></td>'
-        f'<td align="left">{NAMES.get(kind, kind)}</td></tr>'
-        for kind in kinds
-    )
-    marks = {"data": "#444444", "stream": "#1f6feb", "order": "#b0b0b0", "effect": "#c0392b"}
-    for style in dict.fromkeys(line.style for line in view.lines):
-        arrow = "- &gt;" if style in ("order", "effect") else "&#8594;"
-        rows += (
-            f'<tr><td><font color="{marks[style]}">{arrow}</font></td>'
-            f'<td align="left">{MEANINGS[style]}</td></tr>'
-        )
-    table = f'<<table border="0" cellborder="0" cellspacing="3">{rows}</table>>'
-    yield f"  legend [shape=plaintext, style=solid, fontsize=10, label={table}];"
+def _names_by_kind(view: View) -> dict[str, list[str]]:
+    """Engine kind -> the names of its engines, as they are met."""
+    kinds: dict[str, dict[str, None]] = {}
+    for box in view.boxes:
+        for engine in box.engines:
+            kinds.setdefault(engine.kind, {})[engine.name] = None
+    return {kind: list(names) for kind, names in kinds.items()}
+
+
+def _meaning(kind: str, names: list[str]) -> str:
+    return kind if names == [kind] else f"{kind}: {', '.join(names)}"
+
+
+def _arrows(view: View) -> Iterator[str]:
+    """What the lines mean, where there are several sorts of them."""
+    styles = dict.fromkeys(line.style for line in view.lines)
+    for style in styles if len(styles) > 1 else ():
+        colour, rest = LINES[style]
+        arrow = "- -&gt;" if "dashed" in rest else "&#8594;"
+        meaning = f'<font point-size="10">{MEANINGS[style]}</font>'
+        yield f'<td><font color="{colour}">{arrow}</font>  {meaning}</td>'
 
 
 def _quote(text: str) -> str:

@@ -38,6 +38,7 @@ def lower(graph: ModuleGraph) -> PGraph:
         tuple(nodes),
         frozenset(edges) | effect_edges(nodes, graph.engines),
         graph.engines,
+        {module.id: module.definition.name for module in graph.modules},
     )
 
 

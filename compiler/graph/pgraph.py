@@ -140,7 +140,10 @@ class OutputPort:
 
 @dataclass(frozen=True)
 class PGraph:
-    """A whole p-graph. ``nodes`` stand in chain order, a region before its body."""
+    """A whole p-graph. ``nodes`` stand in chain order, a region before its body.
+
+    ``modules`` says what each module uses, for readers: ``answer`` -> ``synthesize``.
+    """
 
     name: str
     inputs: tuple[InputPort, ...]
@@ -148,6 +151,7 @@ class PGraph:
     nodes: tuple[Node, ...]
     edges: frozenset[Edge] = frozenset()
     engines: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    modules: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def by_id(self) -> Mapping[str, Node]:

@@ -3,6 +3,7 @@
     graph naive_rag
     engine llm = {"kind": "llm", "backend": "fake"}
     input question: text
+    module answer = synthesize
     %answer.prefill = prefill question=%inputs:question {engine = llm, messages = [...]} @answer
     %answer.tree = reduce items=%answer.leaves:text -> text=%answer.tree.decode:text @answer [
       %answer.tree.prefill = ...
@@ -90,6 +91,7 @@ def print_graph(graph: PGraph) -> str:
         default = "" if port.default is None else f" = {_json(port.default[0])}"
         about = f" # {_json(port.description)}" if port.description else ""
         lines.append(f"input {port.name}: {port.type}{default}{about}")
+    lines += [f"module {name} = {uses}" for name, uses in graph.modules.items()]
     lines += _node_lines(graph.nodes, "", 0)
     lines += [f"{e.kind} %{e.source} -> %{e.target}" for e in sorted(graph.edges)]
     lines += [f"output {out.name}: {out.type} = {print_ref(out.ref)}" for out in graph.outputs]

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Container, Mapping
-from typing import NoReturn, cast
+from collections.abc import Mapping
+from typing import cast
 
-from teola.compiler.diagnostics import Diagnostic, render
-from teola.compiler.errors import CompileError
 from teola.compiler.graph.pgraph import (
-    Const,
     Edge,
     Guard,
     InputPort,
@@ -23,91 +18,13 @@ from teola.compiler.graph.pgraph import (
     Ref,
     Region,
 )
-from teola.compiler.source import Source, Span
-from teola.compiler.types import TypeSyntaxError, parse_type
+from teola.compiler.graph.text_line import Line
+from teola.compiler.source import Source
 
 REGION_KINDS = ("each", "fold", "reduce")
 
-_TOKEN = re.compile(
-    r"\s*(?:(?P<ref>~?%[A-Za-z_][\w.\-]*:[\w.]+)|(?P<id>%[A-Za-z_][\w.\-]*)|(?P<arrow>->)"
-    r"|(?P<type>list<[a-z<>]+>)|(?P<word>[A-Za-z_][\w.\-]*)|(?P<mark>[={}\[\],:?@!#]))"
-)
-_ASSIGNMENT = re.compile(r"\s*[A-Za-z_][\w.\-]*\s*=")
-_DECODER = json.JSONDecoder()
 
-
-class _Line:
-    """A cursor over one line; every failure becomes a diagnostic at its column."""
-
-    def __init__(self, source: Source, number: int, text: str) -> None:
-        self.source, self.number, self.text, self.at = source, number, text, 0
-
-    def fail(self, what: str) -> NoReturn:
-        column = min(self.at, len(self.text)) + 1
-        span = Span(self.source, self.number, column, self.number, column + 1)
-        problem = Diagnostic("graph-syntax", what, span)
-        raise CompileError(render([problem]), [problem])
-
-    def peek(self, kind: str, value: str | None = None) -> bool:
-        match = _TOKEN.match(self.text, self.at)
-        return bool(match and match[kind] and value in (None, match[kind]))
-
-    def take(self, kind: str, value: str | None = None) -> str:
-        match = _TOKEN.match(self.text, self.at)
-        if not match or not match[kind] or value not in (None, match[kind]):
-            self.fail(f"expected {value or kind}")
-        self.at = match.end()
-        return match[kind]
-
-    def accept(self, kind: str, value: str | None = None) -> bool:
-        if not self.peek(kind, value):
-            return False
-        self.take(kind, value)
-        return True
-
-    def json(self) -> Json:
-        start = len(self.text) - len(self.text[self.at :].lstrip())
-        try:
-            value, self.at = _DECODER.raw_decode(self.text, start)
-        except ValueError as error:
-            self.fail(f"expected a reference or a JSON value ({error})")
-        return cast(Json, value)
-
-    def type(self) -> str:
-        return self.take("type") if self.peek("type") else self.take("word")
-
-    def known_type(self, text: str) -> str:
-        """Refuse a type that there is not."""
-        try:
-            return str(parse_type(text))
-        except TypeSyntaxError as error:
-            self.fail(str(error))
-
-    def ref(self) -> Ref:
-        text = self.take("ref")
-        node, _, path = text.lstrip("~")[1:].partition(":")
-        port, *fields = path.split(".")
-        default = (self.json(),) if self.accept("mark", "?") else None
-        return Ref(node, port, tuple(fields), text.startswith("~"), default)
-
-    def operand(self) -> Operand:
-        return self.ref() if self.peek("ref") else Const(self.json())
-
-    def assigns(self) -> bool:
-        """Whether ``name=`` comes next."""
-        return bool(_ASSIGNMENT.match(self.text, self.at))
-
-    def once(self, name: str, known: Container[str]) -> None:
-        """Refuse a name that was given before."""
-        if name in known:
-            self.fail(f"{name!r} is given twice")
-
-    def end(self) -> None:
-        if self.text[self.at :].strip():
-            self.fail("expected the end of the line")
-
-
-def _attributes(line: _Line) -> dict[str, Json]:
+def _attributes(line: Line) -> dict[str, Json]:
     found: dict[str, Json] = {}
     if not line.accept("mark", "{"):
         return found
@@ -123,7 +40,7 @@ def _attributes(line: _Line) -> dict[str, Json]:
     return found
 
 
-def _guards(line: _Line) -> tuple[Guard, ...]:
+def _guards(line: Line) -> tuple[Guard, ...]:
     guards: list[Guard] = []
     if line.accept("word", "when"):
         line.take("mark", "[")
@@ -135,7 +52,7 @@ def _guards(line: _Line) -> tuple[Guard, ...]:
     return tuple(guards)
 
 
-def _named(line: _Line) -> dict[str, Operand]:
+def _named(line: Line) -> dict[str, Operand]:
     found: dict[str, Operand] = {}
     while line.assigns():
         name = line.take("word")
@@ -145,7 +62,7 @@ def _named(line: _Line) -> dict[str, Operand]:
     return found
 
 
-def _results(line: _Line) -> Mapping[str, Ref]:
+def _results(line: Line) -> Mapping[str, Ref]:
     line.take("arrow")
     results = _named(line)
     if not all(isinstance(ref, Ref) for ref in results.values()):
@@ -153,7 +70,7 @@ def _results(line: _Line) -> Mapping[str, Ref]:
     return cast(Mapping[str, Ref], results)
 
 
-def _node(line: _Line, region: str) -> Node:
+def _node(line: Line, region: str) -> Node:
     node_id = line.take("id")[1:]
     line.take("mark", "=")
     what = line.take("word")
@@ -181,7 +98,7 @@ def _node(line: _Line, region: str) -> Node:
     )
 
 
-def _input(line: _Line) -> InputPort:
+def _input(line: Line) -> InputPort:
     name = line.take("word")
     line.take("mark", ":")
     kind = line.type()
@@ -191,7 +108,7 @@ def _input(line: _Line) -> InputPort:
     return InputPort(name, line.known_type(kind), default, about)
 
 
-def _output(line: _Line) -> OutputPort:
+def _output(line: Line) -> OutputPort:
     name = line.take("word")
     line.take("mark", ":")
     kind = line.type()
@@ -201,7 +118,7 @@ def _output(line: _Line) -> OutputPort:
     return OutputPort(name, line.known_type(kind), ref)
 
 
-def _edge(line: _Line, kind: str) -> Edge:
+def _edge(line: Line, kind: str) -> Edge:
     source = line.take("id")[1:]
     line.take("arrow")
     target = line.take("id")[1:]
@@ -209,7 +126,7 @@ def _edge(line: _Line, kind: str) -> Edge:
     return Edge(kind, source, target)  # type: ignore[arg-type]  # the caller checked the word
 
 
-def _engine(line: _Line) -> tuple[str, Mapping[str, Json]]:
+def _engine(line: Line) -> tuple[str, Mapping[str, Json]]:
     name = line.take("word")
     line.take("mark", "=")
     config = line.json()
@@ -217,6 +134,14 @@ def _engine(line: _Line) -> tuple[str, Mapping[str, Json]]:
         line.fail("an engine's settings are a JSON object")
     line.end()
     return name, config
+
+
+def _module(line: Line) -> tuple[str, str]:
+    name = line.take("word")
+    line.take("mark", "=")
+    uses = line.take("word")
+    line.end()
+    return name, uses
 
 
 class _Parts:
@@ -229,9 +154,10 @@ class _Parts:
         self.outputs: list[OutputPort] = []
         self.nodes: list[Node] = []
         self.edges: set[Edge] = set()
+        self.modules: dict[str, str] = {}
         self.open: list[str] = []
 
-    def read(self, line: _Line) -> None:
+    def read(self, line: Line) -> None:
         if line.peek("id"):
             node = _node(line, self.open[-1] if self.open else "")
             self.nodes.append(node)
@@ -245,7 +171,7 @@ class _Parts:
         else:
             self.read_header(line, line.take("word"))
 
-    def read_header(self, line: _Line, word: str) -> None:
+    def read_header(self, line: Line, word: str) -> None:
         if word == "graph":
             name = line.take("word")
             line.end()
@@ -263,13 +189,17 @@ class _Parts:
             out = _output(line)
             line.once(out.name, [known.name for known in self.outputs])
             self.outputs.append(out)
+        elif word == "module":
+            name, uses = _module(line)
+            line.once(name, self.modules)
+            self.modules[name] = uses
         elif word in ("order", "effect"):
             self.edges.add(_edge(line, word))
         else:
             line.at = 0
             line.fail(
                 f"unknown word {word!r}; a line is a node (%id = …) or begins with "
-                "graph, engine, input, output, order or effect"
+                "graph, engine, input, module, output, order or effect"
             )
 
 
@@ -280,10 +210,10 @@ def parse_graph(source: Source) -> PGraph:
         CompileError: a line is not of the form; the diagnostic names file, line and column.
     """
     parts = _Parts()
-    line = _Line(source, 1, "")
+    line = Line(source, 1, "")
     for number, text in enumerate(source.text.split("\n"), 1):
         if text.strip() and not text.lstrip().startswith("#"):
-            line = _Line(source, number, text)
+            line = Line(source, number, text)
             parts.read(line)
     if parts.open:
         line.fail(f"region %{parts.open[-1]} is not closed by a line ']'")
@@ -296,4 +226,5 @@ def parse_graph(source: Source) -> PGraph:
         tuple(parts.nodes),
         frozenset(parts.edges),
         parts.engines,
+        parts.modules,
     )

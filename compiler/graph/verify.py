@@ -40,7 +40,8 @@ def verify(graph: PGraph) -> None:
     """
     problems = _Verifier(graph).run()
     if problems:
-        raise GraphError(f"the graph {graph.name!r} is not valid:\n  " + "\n  ".join(problems))
+        message = f"the graph {graph.name!r} is not valid:\n  " + "\n  ".join(problems)
+        raise GraphError(message, problems=problems)
 
 
 def dependencies(graph: PGraph) -> dict[str, set[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from teola.compiler.hints.mistake import Explained, Mistake
-from teola.compiler.hints.references import BRACES, FALLBACK, INDEXED, long_form
+from teola.compiler.hints.references import BRACES, ENVIRONMENT, FALLBACK, INDEXED, long_form
 from teola.compiler.hints.rewriting import as_block, key_value, safely_quoted
 from teola.compiler.hints.templates import CONDITIONS, PROMPTS, TEMPLATE_KEYS
 
@@ -26,6 +26,8 @@ def spellings(mistake: Mistake) -> Explained | None:
         code, message = "bad-type", "types are written with angle brackets"
     elif match := _first(BRACES, text):
         meant = match["reference"] or match["dollar"]
+        if ENVIRONMENT.fullmatch(match[0]):
+            return _environment(mistake, match)
         code, message = "reference-is-plain", "a reference is written without braces"
     elif match := _first(FALLBACK, text):
         meant = long_form(match)
@@ -44,6 +46,20 @@ def spellings(mistake: Mistake) -> Explained | None:
         match.end(),
         help=f"write {meant}",
         repaired_line=text[: match.start()] + meant + text[match.end() :],
+    )
+
+
+def _environment(mistake: Mistake, match: re.Match[str]) -> Explained:
+    """``model: ${MODEL}``: what a shell would put there."""
+    quoted = f'"{match[0]}"'
+    return mistake.explained(
+        "no-environment",
+        f"'{match[0]}': environment variables are not put into a workflow",
+        mistake.line,
+        match.start(),
+        match.end(),
+        help="write the value here, or give it from outside with --set",
+        repaired_line=mistake.text[: match.start()] + quoted + mistake.text[match.end() :],
     )
 
 

@@ -13,6 +13,7 @@ BRACES = re.compile(
     rf"\$?\{{\{{-?\s*(?P<reference>{NAME})\s*-?\}}\}}|\$\{{\s*(?P<dollar>{NAME})\s*\}}"
 )
 INDEXED = re.compile(r"(?P<reference>[A-Za-z_]\w*(?:\.\w+)+)(?P<index>\s*\[[^\]]*\])+(?:\.\w+)*")
+ENVIRONMENT = re.compile(r"\$(?:[A-Z_][A-Z0-9_]*|\{[A-Z_][A-Z0-9_]*\})")
 FALLBACK = re.compile(
     r"(?P<reference>[A-Za-z_]\w*(?:\.\w+)+)\s*(?P<operator>\?\?|\|\||\?:|or\b|\|\s*default\s*\(|\|\s*d\s*\()"
     r"\s*(?P<default>\[[^\]]*\]|\{[^}]*\}|[^,{}()]*?[^,{}()\s])\)?"

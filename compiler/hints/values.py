@@ -47,6 +47,20 @@ def alias(span: Span, name: str, path: TreePath, *, inside: bool) -> Diagnostic:
     )
 
 
+def environment(span: Span, text: str, path: TreePath) -> Diagnostic | None:
+    """Say that ``${NAME}`` in an engine's setting is not replaced, or None where there is none."""
+    match = references.ENVIRONMENT.search(text) if path[:1] == ("engines",) else None
+    if match is None:
+        return None
+    setting = ".".join(map(str, path))
+    return Diagnostic(
+        "no-environment",
+        f"'{match[0]}': environment variables are not put into a workflow",
+        span,
+        help=f'write the value here, or give it from outside: --set {setting}="{text}"',
+    )
+
+
 def braces(span: Span, text: str, path: TreePath) -> tuple[Diagnostic, object]:
     """Explain ``{{ … }}`` without quotes, which YAML reads as a map; return what was meant too."""
     if is_template(path):

@@ -54,10 +54,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt in effect: its entries, and the variables the module adds (name -> meaning)."""
+    """A prompt in effect: its entries, and the variables the module adds (name -> meaning) with
+    the types of those that have one."""
 
     entries: tuple[Entry, ...]
     variables: Mapping[str, str] = field(default_factory=dict)
+    types: Mapping[str, Type] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

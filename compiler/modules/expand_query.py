@@ -55,7 +55,7 @@ EXPAND_QUERY = ModuleDefinition(
     doc="Write further queries for a question; repetitions are dropped.",
     values={
         "question": Value((TEXT,), "What is asked"),
-        "count": Value((INT,), "New queries", False, (3,), least=0),
+        "count": Value((INT,), "New queries", False, (3,), least=1),
     },
     settings=ExpandQuerySettings,
     outputs=lambda _: {"queries": parse_type("list<text>")},

@@ -41,6 +41,13 @@ VARIABLES: Mapping[str, Mapping[str, str]] = {
 }
 """Prompt -> what it sees beside the module's inputs."""
 
+TYPES = {
+    "index": parse_type("int"),
+    "passage": parse_type("passage"),
+    "answer": TEXT,
+    "answers": parse_type("list<text>"),
+}
+
 
 class PromptFile(Settings):
     """A prompt in a file."""
@@ -92,7 +99,8 @@ def prompts(settings: SynthesizeSettings) -> Mapping[str, Prompt]:
         entry = Entry(
             template=given if own else built_in[name], path=("prompts", name) if own else None
         )
-        found[name] = Prompt((entry,), VARIABLES[name])
+        types = {variable: TYPES[variable] for variable in VARIABLES[name]}
+        found[name] = Prompt((entry,), VARIABLES[name], types)
     return found
 
 

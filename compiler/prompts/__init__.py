@@ -4,8 +4,18 @@ One environment everywhere: the compiler reads which variables a prompt needs an
 renders with it.
 """
 
-from teola.compiler.prompts.environment import PromptError
+from teola.compiler.prompts.budget import Budget
+from teola.compiler.prompts.errors import BudgetError, PromptError
 from teola.compiler.prompts.messages import render_messages, splice
 from teola.compiler.prompts.template import Part, Template, template
 
-__all__ = ["Part", "PromptError", "Template", "render_messages", "splice", "template"]
+__all__ = [
+    "Budget",
+    "BudgetError",
+    "Part",
+    "PromptError",
+    "Template",
+    "render_messages",
+    "splice",
+    "template",
+]

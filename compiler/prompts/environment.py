@@ -1,146 +1,63 @@
-"""The one sandboxed, strict Jinja environment, and the plain data that may enter it."""
+"""The one sandboxed, strict Jinja environment of prompts."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+import operator as operators
+from collections.abc import Callable, Mapping
+from itertools import islice
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any
 
 from jinja2 import StrictUndefined, Undefined, pass_context
-from jinja2.filters import FILTERS
-from jinja2.runtime import Context, LoopContext
-from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
+from jinja2.runtime import LoopContext
+from jinja2.sandbox import MAX_RANGE, ImmutableSandboxedEnvironment
 
-from teola.compiler.errors import TeolaError
-from teola.compiler.types import record_text
+from teola.compiler.prompts.budget import PromptContext
+from teola.compiler.prompts.errors import PromptError
+from teola.compiler.prompts.filters import FILTERS, TESTS
+from teola.compiler.prompts.values import as_text, printed
 
-
-class PromptError(TeolaError):
-    """A template is not valid, or cannot be rendered; ``line`` is the template's, from 1.
-
-    ``name`` is the variable at fault and ``help`` what would be right, where they are known.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        line: int | None = None,
-        *,
-        name: str | None = None,
-        help: str | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.line = line
-        self.name = name
-        self.help = help
-
-
-PRINT_HELP = "loop over it, or `| join`, `| tojson`"
-
-
-def _refuse(kind: str) -> NoReturn:
-    raise PromptError(f"a {kind} cannot be printed in a prompt: {PRINT_HELP}", help=PRINT_HELP)
-
-
-class _Map(dict[str, Any]):
-    """A map inside a template: its fields are its keys; it does not print."""
-
-    def __str__(self) -> str:
-        return _refuse("map")
-
-
-class _Record(_Map):
-    """A document, chunk, passage or message inside a template: prints its text or content."""
-
-    def __str__(self) -> str:
-        return record_text(self) or ""
-
-
-class _List(list[Any]):
-    """A list inside a template: it does not print."""
-
-    def __str__(self) -> str:
-        return _refuse("list")
-
-
-def enter(value: object, name: str) -> Any:
-    """``value`` as a template may see it: plain data only, records know how they print.
-
-    Raises:
-        PromptError: ``value`` of variable ``name`` is, or holds, something that is not plain data.
-    """
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return value if type(value) is str else str.__str__(value)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, Mapping):
-        kind = _Map if record_text(value) is None else _Record
-        return kind((str(key), enter(item, name)) for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return _List([enter(item, name) for item in value])
-    raise PromptError(
-        f"{name!r} holds a {type(value).__name__}: only plain data (text, numbers, bools, lists, "
-        "maps) may enter a prompt",
-        name=name,
-    )
+MAX_NUMBER_BITS = 4096
 
 
 @pass_context
-def _finalized(_: Context, value: Any) -> Any:
+def _finalized(context: PromptContext, value: Any) -> Any:
     """Taking the context keeps Jinja from printing constants while it compiles."""
-    return _printed(value)
+    text = printed(value)
+    if isinstance(text, str):
+        context.budget.write(len(text))
+    return text
 
 
-def _printed(value: Any) -> Any:
-    """What ``{{ value }}`` prints: null prints nothing, a bool as it is written in YAML."""
-    if isinstance(value, (str, Undefined)):
-        return value
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float, _Record)):
-        return str(value)
-    if callable(value):
-        _refuse("callable")
-    return _refuse("map" if isinstance(value, Mapping) else "list")
+def _range(*args: int) -> range:
+    """``range``, of a length that can be looped over."""
+    numbers = range(*args)
+    try:
+        length = f"{len(numbers):,}"
+        short = len(numbers) <= MAX_RANGE
+    except OverflowError:  # a length that Python's own len() cannot give
+        length, short = "far more", False
+    if not short:
+        raise PromptError(f"`range` gives at most {MAX_RANGE:,} numbers here, not {length}")
+    return numbers
 
 
-def _tojson(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _join(context: Context, value: Iterable[Any], d: str = "", attribute: Any = None) -> str:
-    items: Iterable[Any] = value
-    if attribute is not None:
-        parts = str(attribute).split(".")
-        items = (_walk(context, item, parts) for item in value)
-    return d.join(str(_printed(item)) for item in items)
-
-
-def _walk(context: Context, item: Any, parts: list[str]) -> Any:
-    for part in parts:
-        item = context.environment.getitem(item, int(part) if part.isdigit() else part)
-    return item
-
-
-_KEPT = (
-    "abs batch capitalize center count d default dictsort filesizeformat first float format "
-    "groupby indent int items join last length list lower map max min reject rejectattr replace "
-    "reverse round select selectattr slice sort string striptags sum title tojson trim truncate "
-    "unique upper urlencode wordcount wordwrap"
-).split()
+_COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "eq": operators.eq,
+    "ne": operators.ne,
+    "lt": operators.lt,
+    "lteq": operators.le,
+    "gt": operators.gt,
+    "gteq": operators.ge,
+}
 
 
 class PromptEnvironment(ImmutableSandboxedEnvironment):
-    """Jinja as prompts may use it: no loader, no Python attributes, no methods, nothing random."""
+    """Jinja as prompts may use it: no loader, no Python attributes, no methods, nothing random, and
+    nothing that can run for ever or fill the memory."""
 
-    intercepted_binops = frozenset({"*"})
+    intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%"})
+    context_class = PromptContext
 
     def __init__(self) -> None:
         super().__init__(
@@ -152,10 +69,9 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
             finalize=_finalized,
             cache_size=0,
         )
-        self.globals = {"range": safe_range}
-        self.filters = {name: FILTERS[name] for name in _KEPT}
-        self.filters["tojson"] = _tojson
-        self.filters["join"] = pass_context(_join)
+        self.globals = {"range": _range}
+        self.filters = dict(FILTERS)
+        self.tests = dict(TESTS)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """``a.b`` is the key ``b``, never a Python attribute (but ``loop.index`` and its kin)."""
@@ -175,16 +91,50 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
                 return obj[argument]  # raises: names the variable
             return self.undefined(hint=_absent(obj, argument))
 
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Numbers are multiplied, nothing else: a repeated text or list could fill the memory."""
-        if not all(isinstance(side, (int, float)) for side in (left, right)):
-            raise PromptError("`*` is for numbers")
-        return left * right
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """Numbers are reckoned with; texts and lists are added, but not repeated."""
+        sides = (left, right)
+        if all(isinstance(side, (int, float)) for side in sides):
+            if any(isinstance(s, int) and s.bit_length() > MAX_NUMBER_BITS for s in sides):
+                raise PromptError(f"numbers in prompts have at most {MAX_NUMBER_BITS} bits")
+        elif operator == "+":
+            for side in sides:
+                context.budget.taken(side)
+        elif not any(isinstance(side, Undefined) for side in sides):
+            raise PromptError(f"`{operator}` is for numbers")
+        return self.binop_table[operator](left, right)
+
+    def looped(self, context: PromptContext, value: Any) -> Any:
+        """What a loop goes through."""
+        return context.budget.looped(value)
+
+    def cut(self, context: PromptContext, value: Any) -> Any:
+        """A slice, or arguments given as a list."""
+        return context.budget.taken(value)
+
+    def seen(self, context: PromptContext, value: Any) -> Any:
+        """What is compared with something else."""
+        context.budget.read(value)
+        return value
+
+    def joined(self, context: PromptContext, *values: Any) -> str:
+        """Texts joined by ``~``."""
+        texts = [str(as_text(value)) for value in values]
+        context.budget.write(sum(map(len, texts)))
+        return "".join(texts)
+
+    def compared(self, context: PromptContext, how: str, left: Any, right: Any) -> Any:
+        """``left == right`` and its kin."""
+        if how in ("in", "notin"):
+            found = left in context.budget.search(right)
+            return found if how == "in" else not found
+        context.budget.compare(left, right)
+        return _COMPARISONS[how](left, right)
 
 
 def _absent(obj: Any, argument: Any) -> str:
     if isinstance(obj, Mapping):
-        have = ", ".join(list(map(str, obj))[:12]) or "nothing"
+        have = ", ".join(map(str, islice(obj, 12))) or "nothing"
         return f"there is no key {argument!r}; there are: {have}"
     if isinstance(obj, (list, tuple, str)) and isinstance(argument, int):
         return f"there is no item {argument}: the length is {len(obj)}"

@@ -5,25 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from teola.compiler.prompts.environment import PromptError
+from teola.compiler.prompts.budget import Budget
+from teola.compiler.prompts.errors import PromptError
 from teola.compiler.prompts.template import template
 
 
 def render_messages(
-    entries: Sequence[Mapping[str, Any]], values: Mapping[str, object]
+    entries: Sequence[Mapping[str, Any]],
+    values: Mapping[str, object],
+    budget: Budget | None = None,
 ) -> list[dict[str, str]]:
     """The messages of a prefill's config (``{role, template}`` or ``{splice: input}``) for
-    ``values``, as ``{role, content}``.
+    ``values``, as ``{role, content}``; one ``budget`` bounds all of them.
 
     Raises:
+        BudgetError: they do more than the budget allows.
         PromptError: a template cannot be rendered, or a spliced input is no message.
     """
+    budget = budget or Budget()
     messages: list[dict[str, str]] = []
     for entry in entries:
         if "splice" in entry:
-            messages += splice(entry["splice"], values)
+            spliced = splice(entry["splice"], values)
+            budget.write(sum(len(message["content"]) for message in spliced))
+            messages += spliced
         else:
-            content = template(entry["template"]).render(values)
+            content = template(entry["template"]).render(values, budget)
             messages.append({"role": entry["role"], "content": content})
     return messages
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from jinja2 import nodes
 
 from teola.compiler.diagnostics import nearest
-from teola.compiler.prompts.environment import ENVIRONMENT, PromptError
+from teola.compiler.prompts.environment import ENVIRONMENT
+from teola.compiler.prompts.errors import PromptError
 
 _STATEMENTS: tuple[tuple[type[nodes.Node], str], ...] = (
     (nodes.Include, "include"),

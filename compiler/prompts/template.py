@@ -6,16 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import takewhile
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import jinja2
 from jinja2 import TemplateSyntaxError, UndefinedError, nodes
 from jinja2.exceptions import SecurityError
 
-from teola.compiler.prompts.environment import ENVIRONMENT, PromptError, enter
+from teola.compiler.prompts.budget import Budget, PromptContext
+from teola.compiler.prompts.environment import ENVIRONMENT
+from teola.compiler.prompts.errors import PromptError
+from teola.compiler.prompts.metering import metered
 from teola.compiler.prompts.restrictions import check_restrictions
 from teola.compiler.prompts.scope import free_names
 from teola.compiler.prompts.syntax import explained
+from teola.compiler.prompts.values import enter
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +66,17 @@ class Template:
                 found.setdefault(name.name, name.lineno)
         return found
 
-    def render(self, values: Mapping[str, object]) -> str:
+    def render(self, values: Mapping[str, object], budget: Budget | None = None) -> str:
         """The text for ``values``: plain data; variables that the template does not use are left
-        alone. Safe to call from several threads.
+        alone. Safe to call from several threads; ``budget`` bounds what it may do.
 
         Raises:
+            BudgetError: it does more than the budget allows.
             PromptError: a variable, key or item is missing, or something cannot be printed; with
                 the template's line.
         """
         used = {name: values[name] for name in self.variables if name in values}
-        return _render(self._compiled, used)
+        return _render(self._compiled, used, budget or Budget())
 
     def render_prefix(self, count: int, values: Mapping[str, object]) -> str:
         """The text of the first ``count`` parts; only their variables are needed.
@@ -82,7 +87,7 @@ class Template:
         compiled = self._prefixes.get(count)
         if compiled is None:
             compiled = self._prefixes[count] = _compile(self._nodes[:count])
-        return _render(compiled, values)
+        return _render(compiled, values, Budget())
 
     def ready_prefix(self, known: frozenset[str]) -> int:
         """How many leading parts need nothing but ``known``."""
@@ -110,14 +115,15 @@ def template(source: str) -> Template:
 def _parse(source: str) -> tuple[nodes.Node, ...]:
     try:
         tree = ENVIRONMENT.parse(source)
+        check_restrictions(tree)
+        body = metered(tree).body
     except TemplateSyntaxError as error:
         raise PromptError(explained(error.message or ""), error.lineno) from None
     except (RecursionError, ValueError, OverflowError) as error:
         # ValueError: a number with too many digits
         raise PromptError(f"the template cannot be read: {error}", 1) from None
-    check_restrictions(tree)
     parts: list[nodes.Node] = []
-    for node in tree.body:
+    for node in body:
         parts.extend(node.nodes if isinstance(node, nodes.Output) else (node,))
     return tuple(parts)
 
@@ -130,12 +136,14 @@ def _compile(parts: Sequence[nodes.Node]) -> jinja2.Template:
         return ENVIRONMENT.from_string(tree)
     except TemplateSyntaxError as error:
         raise PromptError(explained(error.message or ""), error.lineno) from None
+    except (SyntaxError, RecursionError) as error:  # Python's own limits, on what Jinja made of it
+        raise PromptError(f"the template nests too deeply: {error}", 1) from None
 
 
-def _render(compiled: jinja2.Template, values: Mapping[str, object]) -> str:
+def _render(compiled: jinja2.Template, values: Mapping[str, object], budget: Budget) -> str:
     entered: dict[str, Any] = {name: enter(value, name) for name, value in values.items()}
     try:
-        return compiled.render(entered)
+        return _text(compiled, entered, budget)
     except PromptError as error:
         error.line = error.line or _line(error)
         raise
@@ -145,6 +153,16 @@ def _render(compiled: jinja2.Template, values: Mapping[str, object]) -> str:
         _fail(f"prompts may not do this: {error}", error)
     except Exception as error:  # noqa: BLE001 - what a template computes may raise anything
         _fail(f"{type(error).__name__}: {error}", error)
+
+
+def _text(compiled: jinja2.Template, entered: dict[str, Any], budget: Budget) -> str:
+    """As Jinja's ``render``, with a budget in the context."""
+    context = cast("PromptContext", compiled.new_context(entered))
+    context.budget = budget
+    try:
+        return "".join(compiled.root_render_func(context))
+    except Exception:  # noqa: BLE001 - raised again, with the template's lines in its traceback
+        ENVIRONMENT.handle_exception()
 
 
 def _fail(message: str, error: Exception) -> NoReturn:

@@ -26,6 +26,7 @@ def _application() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
 
 
@@ -60,8 +61,12 @@ teola.command("check", no_args_is_help=True, epilog=check.EXAMPLES)(check.check)
 teola.command("compile", no_args_is_help=True, epilog=compile.EXAMPLES)(compile.compile_file)
 teola.command("viz", no_args_is_help=True, epilog=viz.EXAMPLES)(viz.viz)
 teola.command("profile", no_args_is_help=True, epilog=profile.EXAMPLES)(profile.profile)
-teola.command("run", no_args_is_help=True, epilog=run.EXAMPLES)(run.run)
-teola.add_typer(models.models, name="models")
-teola_run.command(no_args_is_help=True, epilog=run.EXAMPLES.replace("teola run", "teola-run"))(
+teola.command("run", no_args_is_help=True, epilog=run.EXAMPLES, context_settings=run.OTHER_WORDS)(
     run.run
 )
+teola.add_typer(models.models, name="models")
+teola_run.command(
+    no_args_is_help=True,
+    epilog=run.EXAMPLES.replace("teola run", "teola-run"),
+    context_settings=run.OTHER_WORDS,
+)(run.run)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from teola.runtime.cli.ending import BAD_INPUT, CommandError, ending
-from teola.runtime.cli.options import Debug, Sets, examples
+from teola.runtime.cli.options import Debug, Sets, examples, one_of
 from teola.runtime.cli.terminal import write_now
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXAMPLES = examples(
     "teola check rag.yaml",
     "teola check workflows/*.yaml",
-    "teola check rag.yaml --set engines.llm.model=my-model",
+    "teola check rag.yaml --set engines.llm.dtype=float32",
     "teola check rag.yaml --format json",
 )
 
@@ -40,7 +40,12 @@ def check(
     *,
     form: Annotated[
         Format,
-        typer.Option("--format", metavar="text|json", help="For people, or for editors."),
+        typer.Option(
+            "--format",
+            metavar="text|json",
+            help="For people, or for editors.",
+            parser=one_of(Format),
+        ),
     ] = Format.text,
     sets: Sets,
     debug: Debug = False,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from teola.runtime.cli.ending import CommandError, ending, say
-from teola.runtime.cli.options import Debug, File, Optimization, Sets, examples
+from teola.runtime.cli.options import Debug, File, Optimization, Sets, examples, one_of
 from teola.runtime.cli.sources import read_plan, write_file
 from teola.runtime.cli.terminal import write_now
 
@@ -56,6 +56,7 @@ def compile_file(
         typer.Option(
             "--emit",
             metavar="plan|text|dot",
+            parser=one_of(Emit),
             help="What to write. Default: by the ending of -o (.json, .pgraph, .dot), else a plan.",
         ),
     ] = None,
@@ -72,7 +73,10 @@ def compile_file(
     sets: Sets,
     debug: Debug = False,
 ) -> None:
-    """Compile a workflow to a plan: one portable file that `teola run` takes."""
+    """Compile a workflow to a plan, one portable file.
+
+    `teola run` takes a plan as it takes a workflow.
+    """
     with ending(debug=debug):
         emit = emit or _by_ending(output)
         _keep_source(file, output)

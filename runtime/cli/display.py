@@ -9,7 +9,7 @@ from teola.runtime.cli.answer import Answer
 from teola.runtime.cli.progress import Progress
 from teola.runtime.cli.state import RunState
 from teola.runtime.cli.terminal import printable
-from teola.runtime.events import Event, ModuleProgress, ModuleStarted, OutputReady
+from teola.runtime.events import Event, ModuleProgress, ModuleStarted, OutputReady, Warned
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,7 +55,9 @@ class RunDisplay:
     def feed(self, event: Event) -> None:
         """Show what an event says."""
         self.state.feed(event)
-        if self.answer.takes(event):
+        if isinstance(event, Warned):
+            self.warn(event.message)
+        elif self.answer.takes(event):
             self._give_way()
             self.answer.feed(event)
         elif self.answer.grows and isinstance(event, OutputReady):
@@ -80,6 +82,10 @@ class RunDisplay:
             self.first_piece_s = self.state.elapsed()
             if self.shared:
                 self.progress.stop()
+
+    def warn(self, message: str) -> None:
+        """Write a warning to standard error."""
+        self.say(f"warning: {message}", style="yellow")
 
     def say(self, line: str, style: str = "") -> None:
         """Write lines to standard error."""

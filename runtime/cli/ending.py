@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -37,11 +38,37 @@ def launch(application: typer.Typer, name: str) -> None:
 
 
 def _open_streams() -> None:
-    """Let closed streams (`>&-`) go nowhere, and a letter that a terminal lacks be replaced."""
+    """Let closed streams (`>&-`) go nowhere, letters that a terminal lacks be replaced, and
+    standard error do without a reader."""
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115  # open to the end
-    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  # open to the end
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # open to the end
+    else:
+        told = io.BufferedWriter(_Heedless(sys.stderr.fileno(), "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(
+            told, sys.stderr.encoding, errors="backslashreplace", line_buffering=True
+        )
+
+
+class _Heedless(io.FileIO):
+    """A stream that goes nowhere once its reader has gone: progress is no reason to end a run."""
+
+    def write(self, data: Any, /) -> int:
+        """Write; after the first broken pipe into nothing."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            _forget(self.fileno())
+            return super().write(data)
+
+
+def _forget(descriptor: int) -> None:
+    """Let a descriptor lead nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def _flush_output() -> None:
@@ -49,9 +76,7 @@ def _flush_output() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        _forget(sys.stdout.fileno())
 
 
 def say(message: str) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from teola.compiler.errors import CompileError
-from teola.compiler.locations import find_workflow
+from teola.compiler.locations import find_workflow, gallery
 from teola.runtime.cli.progress import open_progress
-from teola.runtime.cli.sources import read_plan
+from teola.runtime.cli.sources import read_plan, refuse_unknown
 from teola.runtime.cli.state import RunState
 from teola.runtime.events import EngineStatus
 from teola.runtime.models import fetch as fetch_model
@@ -30,8 +30,13 @@ def wanted_by(name: str) -> list[str]:
 
     Raises:
         CompileError: it is a workflow, and not valid.
+        CommandError: it is neither a workflow nor a model.
     """
-    return models_of(read_plan(name)) if _is_workflow(name) else [name]
+    if _is_workflow(name):
+        return models_of(read_plan(name))
+    if not name.startswith("hub:"):
+        refuse_unknown([name], [file.stem for file in gallery().glob("*.yaml")])
+    return [name]
 
 
 def _is_workflow(name: str) -> bool:

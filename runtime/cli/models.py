@@ -9,6 +9,7 @@ import typer
 
 from teola.runtime.cli.ending import FAILED, ending, say
 from teola.runtime.cli.options import Debug, Quiet, examples
+from teola.runtime.cli.sources import refuse_unknown
 from teola.runtime.cli.terminal import write_now
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ FETCH_EXAMPLES = examples(
 MEGABYTE = 1e6
 
 
-@models.command("list")
+@models.command(
+    "list", epilog=examples("teola models list", "teola models list --json | jq '.[].name'")
+)
 def list_models(
     *,
     as_json: Annotated[
@@ -43,7 +46,7 @@ def list_models(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """List the models that Teola knows by name, and whether they are here.
+    """List the models known by name, and whether they are here.
 
     Others are used as `model: hub:organisation/name` or `path: FOLDER`.
     """
@@ -56,7 +59,7 @@ def list_models(
             return
         width = max(len(info.name) for info in found)
         for info in found:
-            facts = f"{info.kind:<8}  {info.state:<7}  {_size(info):>6}  {info.source}"
+            facts = f"{info.kind:<8}  {info.state:<7}  {_size(info):>15}  {info.source}"
             write_now(f"{info.name:<{width}}  {facts}\n")
         say(f"cache: {cache.cache_folder()}")
 
@@ -81,7 +84,9 @@ def fetch(
         fetch_all(list(dict.fromkeys(wanted)), quiet=quiet)
 
 
-@models.command("remove", no_args_is_help=True)
+@models.command(
+    "remove", no_args_is_help=True, epilog=examples("teola models remove all-minilm-l6-v2")
+)
 def remove(
     names: Annotated[
         list[str], typer.Argument(metavar="MODEL...", help="Names that `teola models list` shows.")
@@ -93,28 +98,35 @@ def remove(
     with ending(debug=debug):
         from teola.runtime import models as cache
 
+        refuse_unknown(names)
         for name in names:
             say(f"{name}: {'removed' if cache.remove(name) else 'is not here'}")
 
 
-@models.command("verify")
+@models.command(
+    "verify", epilog=examples("teola models verify", "teola models verify all-minilm-l6-v2")
+)
 def verify(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL...", help="Default: all that are here.", default_factory=list
+            metavar="MODEL...",
+            help="Default: all that are here.",
+            default_factory=list,
+            show_default=False,
         ),
     ],
     *,
     debug: Debug = False,
 ) -> None:
-    """Hash every file of cached models and compare with what was fetched.
+    """Compare every file of cached models with its hash.
 
     The exit code is 1 where a model is damaged or, if named, absent.
     """
     with ending(debug=debug):
         from teola.runtime import models as cache
 
+        refuse_unknown(names)
         here = [info.name for info in cache.list_models() if info.state != "absent"]
         checked = [cache.verify(name) for name in names or here]
         for info in checked:
@@ -127,7 +139,9 @@ def verify(
 
 
 def _size(info: ModelInfo) -> str:
-    return f"{(info.disk_bytes or info.download_bytes) / MEGABYTE:.0f} MB"
+    if info.disk_bytes:
+        return f"{info.disk_bytes / MEGABYTE:.0f} MB on disk"
+    return f"{info.download_bytes / MEGABYTE:.0f} MB to fetch"
 
 
 def _plain(info: ModelInfo) -> dict[str, object]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -34,7 +36,7 @@ Quiet = Annotated[
     typer.Option(
         "-q",
         "--quiet",
-        help="No progress: only what was asked for, and errors.",
+        help="No progress: only what was asked for, warnings and errors.",
         show_default=False,
     ),
 ]
@@ -49,6 +51,20 @@ Optimization = Annotated[
         show_default=False,
     ),
 ]
+
+
+Word = TypeVar("Word", bound=StrEnum)
+
+
+def one_of(words: type[Word]) -> Callable[[str], Word]:
+    """The reader of an option whose value is one of some words."""
+
+    def read(text: str) -> Word:
+        if text not in list(words):
+            raise typer.BadParameter(f"there is no {text!r}; there are: {', '.join(words)}")
+        return words(text)
+
+    return read
 
 
 def examples(*commands: str) -> str:

@@ -25,10 +25,9 @@ def report(
         for port in plan.graph.outputs[1:]:
             _write_output(display, port.name, port.type, result)
     for module in result.truncated:
-        display.say(
-            f"warning: a text of module {module!r} was cut off at its token limit; "
-            "raise sampling.max_tokens for more",
-            style="yellow",
+        display.warn(
+            f"a text of module {module!r} was cut off at its token limit; "
+            "raise sampling.max_tokens for more"
         )
     if summary:
         display.say(f"\n{_summary(display, result)}", style="dim")

@@ -10,6 +10,7 @@ from teola.runtime.cli.ending import ending
 from teola.runtime.cli.options import Debug, File, Optimization, Quiet, Sets, examples
 from teola.runtime.cli.sources import read_plan
 from teola.runtime.cli.values import read_inputs
+from teola.runtime.cli.words import refuse_words
 
 EXAMPLES = examples(
     'teola run naive_rag -i question="How is a transaction kept atomic?"',
@@ -20,7 +21,12 @@ EXAMPLES = examples(
 )
 
 
+OTHER_WORDS = {"ignore_unknown_options": True, "allow_extra_args": True}
+"""Settings that let ``run`` see what is no option of its own: it may be an input's name."""
+
+
 def run(
+    context: typer.Context,
     file: File,
     *,
     inputs: Annotated[
@@ -41,7 +47,7 @@ def run(
         bool,
         typer.Option(
             "--json",
-            help="Write one JSON object: outputs, run_id, timeline, usage.",
+            help="Write one JSON object: outputs, run_id, timeline, usage, warnings.",
             show_default=False,
         ),
     ] = False,
@@ -54,10 +60,15 @@ def run(
 ) -> None:
     """Run a workflow and print its answer.
 
+    Without a required input, the message lists the workflow's inputs.
+
     The main (first) output goes to standard output, the other outputs and the progress to
-    standard error. Exit codes: 0 done, 1 the run failed, 2 bad input.
+    standard error, which may be closed at any time. Exit codes: 0 done, 1 the run failed, 2 bad
+    input, 130 interrupted (Ctrl-C), 141 nobody reads standard output any more, 143 terminated.
     """
     with ending(debug=debug):
+        if context.args:
+            refuse_words(context, file)
         plan = read_plan(file, level=level, sets=sets)
         values = read_inputs(inputs, plan.graph.inputs)
         from teola.runtime.cli.execution import Wishes, run_plan

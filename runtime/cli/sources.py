@@ -39,6 +39,25 @@ def is_plan(name: str) -> bool:
     return Path(name).suffix == ".json"
 
 
+def refuse_unknown(models: Sequence[str], others: Sequence[str] = ()) -> None:
+    """Refuse names that are no models; ``others`` are names that may have been meant too.
+
+    Raises:
+        CommandError: names the first, what it may have meant, and what there is.
+    """
+    from teola.compiler.diagnostics import nearest
+    from teola.runtime.models import list_models
+
+    known = [info.name for info in list_models()]
+    for name in models:
+        if name not in known:
+            near = nearest(name, [*known, *others])
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise CommandError(
+                f"there is no model {name!r}; `teola models list` knows {', '.join(known)}{hint}"
+            )
+
+
 def write_file(path: Path, text: str) -> None:
     """Write a file that the user asked for.
 

@@ -108,7 +108,8 @@ class RunState:
             row.since = now  # it starts again
         if not row.settled:
             row.seconds = now - row.since
-        row.state, row.fraction, row.detail = status.state, status.fraction, status.detail
+        row.state, row.fraction = status.state, status.fraction
+        row.detail = "" if status.state == "failed" else status.detail  # the run's error says why
 
     def elapsed(self) -> float:
         """Seconds since the run began."""

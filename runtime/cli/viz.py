@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from teola.runtime.cli.ending import CommandError, ending, say
-from teola.runtime.cli.options import Debug, File, Optimization, Sets, examples
+from teola.runtime.cli.options import Debug, File, Optimization, Sets, examples, one_of
 from teola.runtime.cli.sources import read_plan, write_file
 from teola.runtime.cli.terminal import write_now
 
@@ -46,7 +46,12 @@ def viz(
     ] = None,
     view: Annotated[
         View,
-        typer.Option("--level", metavar="module|pgraph", help="The modules, or their primitives."),
+        typer.Option(
+            "--level",
+            metavar="module|pgraph",
+            help="The modules, or their primitives.",
+            parser=one_of(View),
+        ),
     ] = View.module,
     level: Optimization = None,
     sets: Sets,

@@ -63,6 +63,14 @@ def test_help_has_examples(teola_command, words):
     assert teola_command(*words).output == done.output
 
 
+def test_names_of_files_are_guessed(teola_command, workflow):
+    """Of those in the folder that was named."""
+    for words in (("run",), ("check",), ("compile",)):
+        done = teola_command(*words, workflow.with_name("tyni.yaml"))
+        assert done.exit_code == 2
+        assert f"did you mean '{workflow}'?" in done.stdout + done.stderr
+
+
 def test_the_version_is_printed(teola_command):
     """``teola --version`` is one line."""
     assert teola_command("--version").stdout == f"teola {VERSION}\n"
@@ -72,7 +80,23 @@ def test_the_version_is_printed(teola_command):
     ("words", "message"),
     [
         (("chekc", "x.yaml"), "No such command 'chekc'. Did you mean 'check'?"),
-        (("run", "x.yaml", "--bogus"), "No such option: --bogus"),
+        (("check", "x.yaml", "--bogus"), "No such option: --bogus"),
+        (("run", "x.yaml", "--bogus"), "error: there is no option --bogus\n"),
+        (("run", "x.yaml", "--quite"), "there is no option --quite; did you mean --quiet?\n"),
+        (
+            ("run", "naive_rag", "--question", "Why so?"),
+            "write the input as -i question='Why so?'\n",
+        ),
+        (
+            ("run", "naive_rag", "--question=q"),
+            "there is no option --question; write the input as ",
+        ),
+        (("run", "--question", "q", "naive_rag"), "write the input as -i question=q\n"),
+        (("run", "naive_rag", "Why?"), "what is 'Why?' for? Inputs are given as -i question=…"),
+        (
+            ("run", "naive_rg"),
+            "no packaged workflow of that name (advanced_rag, naive_rag); did you",
+        ),
         (("run", "naive_rag", "-O3"), "error: there is no level -O3; there are: -O0, -O1\n"),
     ],
 )
@@ -96,7 +120,8 @@ def test_check_reports_every_file(teola_command, workflow, tmp_path):
     missing = tmp_path / "missing.yaml"
     done = teola_command("check", missing, bad, workflow)
     assert done.exit_code == 2
-    assert f"{missing}:1:1: error[no-such-file]: no such file" in done.stdout
+    assert done.stdout.startswith(f"{missing}:")
+    assert "error[no-such-file]: no such file" in done.stdout
     assert f"{bad}:10:" in done.stdout
     assert "did you mean 'inputs.question'?" in done.stdout
     assert done.stdout.endswith(f"{workflow}: ok\n2 errors in 2 files\n")

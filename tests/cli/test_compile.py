@@ -49,6 +49,21 @@ def test_levels_and_passes_are_obeyed(teola_command, graph):
     assert "%c.take" not in teola_command("compile", graph, "--emit", "text").stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["viz", "--level", "foo"], "'--level': there is no 'foo'; there are: module, pgraph"),
+        (["compile", "--emit", "xml"], "'--emit': there is no 'xml'; there are: plan, text, dot"),
+        (["check", "--format", "xml"], "'--format': there is no 'xml'; there are: text, json"),
+    ],
+)
+def test_a_word_that_an_option_does_not_know_is_named(teola_command, graph, words, said):
+    """With those that there are, and exit status 2."""
+    done = teola_command(*words, graph)
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
 def test_the_text_form_compiles_again(teola_command, graph, tmp_path):
     """What compile emits as text it reads."""
     again = tmp_path / "again.pgraph"

@@ -9,7 +9,7 @@ from teola.runtime.errors import ModelError
 
 GRAPH = """graph tiny
 engine llm = {"kind": "llm", "backend": "transformers", "model": "smollm2-135m-instruct"}
-engine other = {"kind": "llm", "backend": "transformers", "path": "/models/x", "model": "x"}
+engine other = {"kind": "llm", "backend": "transformers", "path": "mine", "model": "x"}
 engine store = {"kind": "store", "backend": "faiss"}
 engine toy = {"kind": "llm", "backend": "fake", "model": "none"}
 input question: text
@@ -32,8 +32,8 @@ def fetched(monkeypatch, tmp_path):
 
     def fetch(name, progress):
         names.append(name)
-        if name == "nowhere":
-            raise ModelError("no model 'nowhere'")
+        if name == "hub:no/where":
+            raise ModelError("cannot fetch it")
         progress("fetching", 0.5, "a wheel")
         return tmp_path / name
 
@@ -63,6 +63,9 @@ def test_fetch_takes_models_and_workflows(teola_command, fetched, tmp_path):
     """A workflow stands for the models that its engines load by name; each is fetched once."""
     graph = tmp_path / "tiny.pgraph"
     graph.write_text(GRAPH, encoding="utf-8")
+    (tmp_path / "mine").mkdir()
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (tmp_path / "mine" / name).touch()
     done = teola_command("models", "fetch", "all-minilm-l6-v2", graph, "all-minilm-l6-v2")
     assert done.exit_code == 0
     assert fetched == ["all-minilm-l6-v2", "smollm2-135m-instruct"]
@@ -73,8 +76,35 @@ def test_fetch_takes_models_and_workflows(teola_command, fetched, tmp_path):
 
 def test_a_model_that_cannot_be_fetched_ends_with_1(teola_command, fetched):
     """The message says what to do."""
-    done = teola_command("models", "fetch", "nowhere", "--quiet")
-    assert (done.exit_code, done.stderr) == (1, "error: no model 'nowhere'\n")
+    done = teola_command("models", "fetch", "hub:no/where", "--quiet")
+    assert (done.exit_code, done.stderr) == (1, "error: cannot fetch it\n")
+
+
+@pytest.mark.parametrize("command", ["fetch", "remove", "verify"])
+def test_an_unknown_model_is_bad_input(teola_command, fetched, command):
+    """The message lists the known ones, and guesses; nothing is done to the others."""
+    done = teola_command("models", command, "all-minilm-l6-v2", "nope")
+    assert (done.exit_code, done.stdout, fetched) == (2, "", [])
+    assert done.stderr == (
+        "error: there is no model 'nope'; `teola models list` knows smollm2-135m-instruct, "
+        "all-minilm-l6-v2\n"
+    )
+    close = teola_command("models", command, "all-minilm")
+    assert "did you mean 'all-minilm-l6-v2'?" in close.stderr
+
+
+def test_fetch_guesses_workflows_too(teola_command):
+    """A name may be either."""
+    done = teola_command("models", "fetch", "naive_rg")
+    assert done.exit_code == 2
+    assert done.stderr.endswith("; did you mean 'naive_rag'?\n")
+
+
+def test_help_shows_no_default_of_python(teola_command):
+    """What a command does without names is said in words."""
+    shown = teola_command("models", "verify", "--help").stdout
+    assert "Default: all that are here." in shown
+    assert "class" not in shown
 
 
 def test_a_workflow_that_is_missing_is_bad_input(teola_command, fetched):
@@ -85,10 +115,9 @@ def test_a_workflow_that_is_missing_is_bad_input(teola_command, fetched):
 
 
 def test_remove_says_what_it_did(teola_command):
-    """Removing what is not there is no error; an unknown name is."""
+    """Removing what is not there is no error."""
     done = teola_command("models", "remove", "all-minilm-l6-v2")
     assert (done.exit_code, done.stderr) == (0, "all-minilm-l6-v2: is not here\n")
-    assert teola_command("models", "remove", "nonsense").exit_code == 1
 
 
 def test_verify_fails_for_a_named_model_that_is_absent(teola_command):

@@ -73,6 +73,28 @@ def test_a_workflow_its_plan_and_its_text_form_give_one_answer(workflow, tmp_pat
     assert "sources:\n 1. a (score " in runs[0].stderr
 
 
+@pytest.mark.parametrize("url", ["https://example.org/a.html", "file:///a.html"])
+def test_a_url_is_no_document(workflow, url):
+    """The message says so, with the URL as it was typed."""
+    done = call("run", workflow, "-i", "question=Why?", "-i", f"documents={url}", "-q")
+    assert done.returncode == 2
+    assert f"{url}: URLs are not read: download the page and name its file\n" in done.stderr
+
+
+def test_a_folder_with_a_pdf_is_searched_without_it(workflow, tmp_path):
+    """A warning names it, on standard error and in the JSON object."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "README").write_text("An image has layers.", encoding="utf-8")
+    (tmp_path / "docs" / "paper.pdf").write_bytes(b"%PDF-1.7")
+    words = ("-i", "question=Why?", "-i", f"documents={tmp_path / 'docs'}", "--json")
+    done = call("run", workflow, *words)
+    left_out = f"left out, neither text, Markdown nor HTML: {tmp_path / 'docs' / 'paper.pdf'}"
+    written = json.loads(done.stdout)
+    assert written["warnings"] == [f"input 'documents': {left_out}"]
+    assert done.stderr.count(left_out) == 1
+    assert [found["document"] for found in written["outputs"]["sources"]] == ["README"]
+
+
 def test_json_has_a_timeline_of_every_module(workflow):
     """Each entry names primitive, module, engine and times."""
     written = json.loads(call("run", workflow, *QUESTION, "--json").stdout)
@@ -145,6 +167,41 @@ def test_a_closed_pipe_is_no_error(workflow):
         os.close(writer)
         assert done.stderr == "", words
         assert done.returncode in (1, 141)
+
+
+def test_nobody_need_read_the_progress(workflow, tmp_path):
+    """``2>&1 >answer.txt | head -1``: the run goes on, and so does an error's exit code."""
+    for words, code in ((["run", workflow, *QUESTION], 0), (["run", "missing.yaml"], 2)):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            [*TEOLA, *words], stdout=subprocess.PIPE, stderr=writer, text=True, check=False
+        )
+        os.close(writer)
+        assert done.returncode == code
+        assert bool(done.stdout) == (code == 0)
+
+
+def test_a_model_that_cannot_be_fetched_is_told_once(workflow, tmp_path):
+    """The message names engine, model and what to do; no module is to blame."""
+    settings = "backend: sentence-transformers, model: all-minilm-l6-v2"
+    path = Path(workflow)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("embedder, backend: fake", f"embedder, {settings}"), "utf-8")
+    nowhere = {"TEOLA_CACHE": str(tmp_path / "cache"), "PIP_INDEX_URL": "http://127.0.0.1:9/"}
+    done = subprocess.run(
+        [*TEOLA, "run", workflow, *QUESTION],
+        env={**os.environ, **nowhere, "PIP_RETRIES": "0", "PIP_FIND_LINKS": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    *_, error = done.stderr.splitlines()
+    assert error.startswith("error: engine 'embedder': cannot fetch model 'all-minilm-l6-v2'")
+    assert "run `teola models fetch all-minilm-l6-v2`" in error
+    assert done.stderr.count("cannot fetch") == 1
+    assert "module" not in done.stderr
 
 
 def test_what_cannot_be_written_is_told(workflow):

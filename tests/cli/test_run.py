@@ -7,7 +7,7 @@ import pytest
 
 from teola.runtime.cli import execution
 from teola.runtime.errors import InputError, ModuleError, Place
-from teola.runtime.events import EngineStatus, ModuleFinished, ModuleStarted, TextDelta
+from teola.runtime.events import EngineStatus, ModuleFinished, ModuleStarted, TextDelta, Warned
 
 PASSAGES = [
     {"id": "a", "document": "images.md", "text": "An image has layers.", "score": 0.8312},
@@ -64,6 +64,16 @@ def test_json_is_one_object(teola_command, scripted, finished):
     assert written["timeline"] == []
     assert written["usage"] == {"requests": 2, "prompt_tokens": 812, "completion_tokens": 40}
     assert "sources:" not in done.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--quiet"], ["--json"]])
+def test_warnings_are_on_standard_error_once(teola_command, scripted, finished, options):
+    """Whatever else is shown, and even where lines are long."""
+    message = "input 'documents': left out, neither text, Markdown nor HTML: " + "a.pdf, " * 20
+    scripted([Warned(message), finished(answer="A.")])
+    done = teola_command("run", "rag.yaml", "-i", "question=Why?", *options)
+    assert done.exit_code == 0
+    assert done.stderr.count(f"warning: {message}\n") == 1
 
 
 def test_inputs_and_options_reach_the_runner(teola_command, scripted, finished):

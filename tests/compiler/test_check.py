@@ -257,7 +257,7 @@ def test_template_problems_point_into_the_yaml():
 def test_template_problems_point_into_quoted_prompts(prompt, caret):
     text = with_modules(
         f"  last: {{uses: generate, inputs: {{x: inputs.question}}, with: {{prompt: {prompt}}}}}"
-    )
+    ).replace("question: text", "question: json")
     _, diagnostics = check(Source("rag.yaml", text))
     [problem] = diagnostics
     line = text.splitlines()[problem.span.line - 1]

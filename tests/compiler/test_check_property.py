@@ -17,6 +17,8 @@ SCRAPS = st.one_of(
     st.sampled_from(["- ", "&a", "*a", "!x", "|", ">", "{{ q }}", "${{ q }}", "inputs.", "null"]),
     st.sampled_from(["<<: ", "---\n", "modules", "uses", "with", "list<text>", "1e9", "steps:"]),
     st.sampled_from(["if: x.y", "-1", "&& ", "x.y[0]", "default:"]),
+    st.sampled_from(["path: ~/a", "${A}", "{q}", "{{ q.text }}", "size: 1", "steps.a.outputs."]),
+    st.sampled_from(["temperature: 1", "{% for p in passages %}", "https://a.b/c", "outputs: a"]),
 )
 
 

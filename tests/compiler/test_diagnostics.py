@@ -69,7 +69,6 @@ def test_lints_are_warnings():
         ("😀: cd", 4, 6, "    ^^"),
         ("\tb: c", 2, 3, " ^"),
         ("a", 2, 2, " ^"),
-        ("", 1, 1, "^"),
     ],
 )
 def test_carets_stand_below_what_they_mean(text, column, end, below):
@@ -102,8 +101,23 @@ def test_nothing_drawn_moves_the_cursor():
 
 
 def test_a_place_outside_of_the_text_has_no_line():
-    """A span of a file that could not be read is drawn without one."""
+    """Nothing is drawn that the file does not have."""
     assert drawn(at(9, 1, 1)).split("\n") == ["rag.yaml:9:1: error[code]: message"]
+
+
+def test_a_file_without_a_text_has_no_lines():
+    """One that is missing, or a folder, is drawn without an excerpt."""
+    assert drawn(at(1, 1, 1, text="")) == "rag.yaml:1:1: error[code]: message"
+
+
+def test_what_follows_from_an_unread_value_is_not_reported():
+    """A tag or an unknown alias is one mistake, whatever the value would have been."""
+    diagnostics = Diagnostics()
+    place = at(3, 24, 33)
+    diagnostics.error("no-tags", "a tag", place)
+    diagnostics.error("type-mismatch", "not an int", Span(place.source, 3, 24, 3, 26))
+    diagnostics.error("unknown-key", "elsewhere", Span(place.source, 3, 25, 3, 26))
+    assert [item.code for item in diagnostics] == ["no-tags", "unknown-key"]
 
 
 def test_help_of_several_lines_keeps_its_shape():

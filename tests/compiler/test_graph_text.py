@@ -108,22 +108,22 @@ BROKEN = [
     ("graph g\ngraph", 2, 6, "expected"),
     ("graph g\n%a.wrap wrap", 2, 8, "expected ="),
     ("graph g\n%a.wrap = ", 2, 10, "expected"),
-    ("graph g\n%a.wrap = wrap value=", 2, 22, "expected a reference or a JSON value"),
-    ("graph g\n%a.wrap = wrap value={", 2, 22, "JSON"),
-    ("graph g\n%a.wrap = wrap value=%b", 2, 22, "JSON"),
+    ("graph g\n%a.wrap = wrap value=", 2, 22, "expected a reference (%node:port) or a constant"),
+    ("graph g\n%a.wrap = wrap value={", 2, 22, "this map is not closed"),
+    ("graph g\n%a.wrap = wrap value=%b", 2, 22, "expected a reference (%node:port)"),
     ("graph g\n%a.wrap = wrap {x 1}", 2, 18, "expected ="),
     ("graph g\n%a.wrap = wrap {x = 1", 2, 22, "expected ,"),
     ("graph g\n%a.wrap = wrap when [%a:b", 2, 26, "expected ,"),
     ("graph g\n%a.wrap = wrap @m more", 2, 18, "expected the end of the line"),
-    ("graph g\n%r = each items=[]", 2, 19, "expected arrow"),
+    ("graph g\n%r = each items=[]", 2, 19, "expected ->"),
     ("graph g\n%r = each items=[] -> x=%r:item", 2, 32, "expected ["),
     ("graph g\n%r = each items=[] -> x=1 [\n]", 2, 26, "a region's result is a reference"),
     ("graph g\n%r = each items=[] -> x=%r:item [\n", 2, 34, "not closed"),
     ("graph g\n]", 2, 2, "no region is open"),
     ("graph g\ninput xs", 2, 9, "expected :"),
     ("graph g\ninput xs: list<", 2, 15, "end of the line"),
-    ("graph g\noutput o: text = 1", 2, 17, "expected ref"),
-    ("graph g\neffect %a -> b", 2, 13, "expected id"),
+    ("graph g\noutput o: text = 1", 2, 17, "expected a reference (%node:port)"),
+    ("graph g\neffect %a -> b", 2, 13, "expected a node (%id)"),
     ("graph g\nengine llm = 3", 2, 15, "JSON object"),
     ("", 1, 1, "no name"),
 ]
@@ -138,6 +138,30 @@ def test_what_does_not_parse_says_where(text, line, column, message):
     assert message in diagnostic.message
     assert (diagnostic.span.line, diagnostic.span.column) == (line, column)
     assert f"g.pgraph:{line}:{column}: error[graph-syntax]" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("constant", "said", "helped"),
+    [
+        ("abc", "got abc", 'write "abc"'),
+        ("'a b'", "got 'a b'", 'write "a b"'),
+        ("True", "got True", "write true"),
+        ("None", "got None", "write null"),
+        ("NaN", "got NaN", 'write "NaN"'),
+        ("%a.wrap", "expected a reference (%node:port)", "a reference names a port: %node:port"),
+        ('"abc', "this text is not closed", None),
+        ("[1, x]", "this list is not closed, or something in it", None),
+        ("[" * 100_000, "this list is not closed", None),
+    ],
+)
+def test_a_constant_that_is_none_is_explained(constant, said, helped):
+    """In plain words, with the right spelling; never in those of the JSON reader."""
+    with pytest.raises(CompileError) as caught:
+        parse(f"graph g\n%b.wrap = wrap value={constant}")
+    (diagnostic,) = caught.value.diagnostics
+    assert said in diagnostic.message
+    assert diagnostic.help == helped
+    assert diagnostic.span.column == 22
 
 
 @given(pgraphs(4), st.data())

@@ -111,6 +111,8 @@ def test_a_local_model_folder_is_not_in_a_plan(workflow, tmp_path):
     """It is written as `model: local` and bound where the plan runs."""
     models = tmp_path / "models" / "mine"
     models.mkdir(parents=True)
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (models / name).touch()
     text = WORKFLOW.replace("backend: fake", f"backend: transformers, path: {models}")
     workflow.write_text(text)
     made = compile_workflow(workflow).to_json(workflow.parent)
@@ -158,21 +160,27 @@ def test_a_newer_plan_is_refused(workflow):
 
 
 @pytest.mark.parametrize(
-    ("changes", "where"),
+    ("changes", "where", "said"),
     [
-        ({"nodes": 3}, "nodes"),
-        ({"nodes": [{"id": "x"}]}, "nodes.0"),
-        ({"level": None}, "level"),
-        ({"more": 1}, "more"),
-        ({"outputs": [{"name": "x", "type": "text"}]}, "outputs.0.ref"),
-        ({"edges": [{"kind": "hint", "source": "a", "target": "b"}]}, "edges.0.kind"),
-        ({"deadline_s": "soon"}, "deadline_s"),
+        ({"nodes": 3}, "nodes", "expected a list, got the int 3"),
+        ({"nodes": [{"id": "x"}]}, "nodes.0.inputs", "the key is missing"),
+        ({"level": None}, "level", r"expected a text, got nothing \(null\)"),
+        ({"more": 1}, "more", "no plan has such a key"),
+        ({"outputs": [{"name": "x", "type": "text"}]}, "outputs.0.ref", "the key is missing"),
+        (
+            {"edges": [{"kind": "hint", "source": "a", "target": "b"}]},
+            "edges.0.kind",
+            "expected 'order' or 'effect', got the text 'hint'",
+        ),
+        ({"deadline_s": "soon"}, "deadline_s", "expected a number, got the text 'soon'"),
+        ({"nodes": [{"id": "x", "inputs": {"a": 3}}]}, "nodes.0.inputs.a", "expected a map"),
     ],
 )
-def test_a_damaged_plan_says_where(workflow, changes, where):
-    """A key that is missing, wrong or unknown."""
-    with pytest.raises(PlanError, match=f"^p: the plan is damaged at {where}"):
+def test_a_damaged_plan_says_where(workflow, changes, where, said):
+    """A key that is missing, wrong or unknown, and what belongs there."""
+    with pytest.raises(PlanError, match=f"^p: the plan is damaged at {where}: {said}") as caught:
         load_plan(damaged(compile_workflow(workflow), **changes), "p", None)
+    assert str(caught.value).endswith(": compile the workflow again")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teola.compiler.prompts import PromptError, Template, render_messages, template
+from teola.compiler.prompts import (
+    Budget,
+    BudgetError,
+    PromptError,
+    Template,
+    render_messages,
+    template,
+)
 from teola.compiler.prompts.environment import ENVIRONMENT
 
 PASSAGE = {"id": "1", "text": "Paris is old.", "document": "d", "score": 0.5, "meta": {"items": 3}}
@@ -106,7 +113,10 @@ def test_blocks_leave_no_blank_lines():
         ("{{ data.__init__ }}", "there is no key '__init__'"),
         ("{{ number / 0 }}", "division by zero"),
         ("{{ 'a' * 1000000000 }}", "`*` is for numbers"),
-        ("{{ range(100000000) | list | length }}", "Range too big"),
+        (
+            "{{ range(100000000) | list | length }}",
+            "`range` gives at most 100,000 numbers here, not 100,000,000",
+        ),
     ],
 )
 def test_what_cannot_be_rendered_is_told_with_its_line(source, said):
@@ -305,3 +315,106 @@ def test_one_template_renders_in_many_threads():
 
 def test_templates_are_read_once():
     assert template("{{ a }}") is template("{{ a }}")
+
+
+# What a rendering may do is bounded.
+
+GREEDY = (
+    "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}",
+    "{% for a in range(90000) %}{% for b in 'xxxxxxxxxx' %}{{ text }}{% endfor %}{% endfor %}",
+    "{% set x %}{% for a in range(90000) %}" + "y" * 900 + "{% endfor %}{% endset %}{{ x }}",
+    "{% filter upper %}{% for a in range(90000) %}" + "y" * 900 + "{% endfor %}{% endfilter %}",
+    "{% for a in range(2000) if range(2000) | list | sum %}x{% endfor %}",
+    "{% set a = 'x' %}" + "{% set a = a ~ a %}" * 60,
+    "{% set a = 'x' %}" + "{% set a = a + a %}" * 60,
+    "{% set a = [1] %}" + "{% set a = a + a %}" * 60,
+    "{% set a = [1] %}" + "{% set a = [a, a] %}" * 60 + "{{ a | tojson }}",
+    "{% set a, b = [1], [1] %}" + "{% set a = [a, a] %}{% set b = [b, b] %}" * 60 + "{{ a == b }}",
+    "{{ 'a' | center(1000000000) }}",
+    "{{ text | replace('', text) }}",
+    "{{ (text | replace(' ', '\\n')) | indent(100000) }}",
+    "{{ range(100000) | list | join(text) }}",
+    "{{ [1] | batch(1000000000, 'x') | list }}",
+    "{{ [1] | slice(1000000000) | list }}",
+    "{{ text | replace(' ', 'x') | wordwrap(1) }}",
+    "{{ text | replace('word', '<!--') | striptags }}",
+    "{{ text | trim(text) }}",
+    "{% set n = range(100000) | list %}{{ n | select('in', n) | list | length }}",
+    "{% set n = range(9000) | list %}{% for x in n %}{% if x in n %}1{% endif %}{% endfor %}",
+    "{% for x in range(100000) %}{% if 'zz' in text %}1{% endif %}{% endfor %}",
+    "{% for x in range(100000) %}{% set y = text[1:] %}{% endfor %}",
+    "{% for x in range(100000) %}{% set y = text | upper %}{% endfor %}",
+    "{% set n = range(9000) | list %}{% for x in n %}{{ loop.changed(n) }}{% endfor %}",
+    "{% set n = range(9000) | list %}{% for x in n %}{{ loop.cycle(*n) }}{% endfor %}",
+    "{% set n = range(9000) | list %}{% for x in n %}{{ n | map('abs') | first }}{% endfor %}",
+    "{% set n = range(9000) | list %}{% for x in n %}{{ (n | sort)[0] }}{% endfor %}",
+    "{% set n = range(9000) | list %}{% for x in n %}{{ n is eq([0] + n[1:]) }}{% endfor %}",
+)
+
+
+@pytest.mark.parametrize("source", GREEDY)
+def test_a_rendering_ends_where_its_budget_is_used(source):
+    """Whatever repeats, multiplies or compares is paid for: no prompt runs for ever."""
+    with pytest.raises(BudgetError, match="the prompt (takes|makes) more than [0-9,]+ ") as caught:
+        Template("line\n" + source).render({"text": "word " * 20_000}, Budget(200_000, 9_000_000))
+    assert caught.value.line == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (
+            "{% set a = 10 %}" + "{% set a = a * a %}" * 60,
+            "numbers in prompts have at most 4096 bits",
+        ),
+        ("{{ '%100d' % 1 }}", "`%` is for numbers"),
+        ("{{ 1.5 | round(1000000000, 'ceil') }}", "`round` takes a precision of at most 300"),
+        ("{{ [1] | tojson(indent=1000000000) }}", "`tojson` takes an indent of at most 1000"),
+        ("{{ [[1], [2]] | sum(start=[]) }}", "`sum` is for numbers"),
+        ("{{ ('1' | center(20000)) | int }}", "a text of 20,000 characters is no number"),
+        ("{{ [1, 2] | string }}", "a list cannot be printed"),
+        ("{{ 'x' ~ [1, 2] }}", "a list cannot be printed"),
+        ("{{ range(10000000000000000000000) }}", "`range` gives at most 100,000 numbers here"),
+        ("{% for a in [1] %}" * 25 + "x" + "{% endfor %}" * 25, "nests too deeply"),
+    ],
+)
+def test_what_no_prompt_needs_is_refused(source, said):
+    """Huge numbers, formats and nesting are errors that say so, never Python's own."""
+    assert said in str(refused(source))
+
+
+def test_a_budget_covers_all_messages_of_a_prompt():
+    """Two messages that fit by themselves may be too much together."""
+    entries = [{"role": "user", "template": "{% for x in xs %}{{ x }}{% endfor %}"}] * 2
+    assert len(render_messages(entries, {"xs": [1] * 40}, Budget(steps=80))) == 2
+    with pytest.raises(BudgetError, match="more than 79 loop steps"):
+        render_messages(entries, {"xs": [1] * 40}, Budget(steps=79))
+    with pytest.raises(BudgetError, match="more than 9 characters"):
+        render_messages(
+            [{"splice": "m"}], {"m": {"role": "user", "content": "x" * 10}}, Budget(9, 9)
+        )
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (
+            "{% for x in xs %}{{ loop.index }}/{{ loop.length }}{{ loop.last }} {% endfor %}",
+            "1/3false 2/3false 3/3true ",
+        ),
+        ("{% for x in xs if x > 1 %}{{ loop.revindex }}{{ x }}{% endfor %}", "2213"),
+        ("{% for x in xs | reverse %}{{ x }}{{ loop.length }}{% endfor %}", "332313"),
+        (
+            "{{ 1 < 2 < 3 }} {{ 2 in xs }} {{ 4 not in xs }} {{ xs == [1, 2, 3] }}",
+            "true true true true",
+        ),
+        (
+            "{{ xs[1:] | join('-') }} {{ 'abc'[:2] }} {{ 7 // 2 }} {{ 7 % 2 }} {{ 1 / 2 }}",
+            "2-3 ab 3 1 0.5",
+        ),
+        ("{% set x %}a{{ xs[0] }}{% endset %}{{ x ~ x }}", "a1a1"),
+    ],
+)
+def test_paying_changes_no_text(source, text):
+    """Loops keep their length and position, comparisons and slices their results."""
+    assert render(source, xs=[1, 2, 3]) == text

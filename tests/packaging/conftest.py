@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import venv
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,12 +21,12 @@ def pytest_collection_modifyitems(items):
 
 def run(*command, cwd, **more):
     """Standard output of a command that must succeed; its complaints are shown when it does not."""
-    environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    variables = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
     done = subprocess.run(
         [str(part) for part in command],
         check=False,
         cwd=cwd,
-        env=environment | more,
+        env=variables | more,
         capture_output=True,
         text=True,
     )
@@ -61,14 +62,28 @@ def sdist(distributions):
 @pytest.fixture(scope="session")
 def installed(wheel, tmp_path_factory):
     """An environment with the wheel and its base dependencies: its ``folder``, ``run(command)``."""
-    folder = tmp_path_factory.mktemp("environment")
+    return environment(tmp_path_factory.mktemp("environment"), wheel)
+
+
+@pytest.fixture(scope="session")
+def installed_beside_engines(wheel, tmp_path_factory):
+    """An environment with the wheel alone, which sees the engines' libraries of this one."""
+    found = environment(tmp_path_factory.mktemp("beside"), wheel, "--no-deps")
+    (packages,) = found.folder.glob("lib/*/site-packages")
+    # A line in a .pth adds the folder and runs no .pth in it: not that of the editable install.
+    (packages / "engines.pth").write_text(f"{sysconfig.get_path('purelib')}\n", encoding="utf-8")
+    return found
+
+
+def environment(folder, wheel, *options):
+    """A new environment in ``folder`` with the wheel installed."""
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
     # The pip of this environment fills that one: the new one need not hold a pip of its own.
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python)
-    run(*pip, "install", "--quiet", wheel, cwd=folder)
+    run(*pip, "install", "--quiet", *options, wheel, cwd=folder)
 
-    def run_there(command, *arguments):
-        return run(folder / "bin" / command, *arguments, cwd=folder, NO_COLOR="1", COLUMNS="100")
+    def run_there(command, *arguments, cwd=folder):
+        return run(folder / "bin" / command, *arguments, cwd=cwd, NO_COLOR="1", COLUMNS="100")
 
     return SimpleNamespace(folder=folder, run=run_there)

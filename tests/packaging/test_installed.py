@@ -67,3 +67,19 @@ def test_packaged_workflows_compile(installed):
     installed.run("teola", "compile", "naive_rag", "-o", "naive.plan.json")
     plan = json.loads((installed.folder / "naive.plan.json").read_text(encoding="utf-8"))
     assert plan
+
+
+@pytest.mark.models
+def test_an_installed_wheel_answers(installed_beside_engines, tmp_path):
+    """In a folder of its own, over its packaged documents, with real models."""
+    teola = installed_beside_engines
+    origin = teola.run("python", "-c", "import teola.runtime as r; print(r.__file__)", cwd=tmp_path)
+    assert origin.startswith(str(teola.folder))
+    question = "Does a reader see changes before they are committed?"
+    documents = "teola.workflows:data/sqlite/isolation.md"
+    words = ("-i", f"question={question}", "-i", f"documents={documents}", "--json")
+    result = json.loads(teola.run("teola-run", "naive_rag", *words, cwd=tmp_path))
+    assert result["outputs"]["answer"].strip()
+    found = result["outputs"]["sources"]
+    assert {passage["document"] for passage in found} == {"data/sqlite/isolation.md"}
+    assert result["usage"]["completion_tokens"] > 0

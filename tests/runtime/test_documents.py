@@ -10,6 +10,8 @@ from teola.runtime.document_text import html_text, markdown_text
 from teola.runtime.documents import DocumentError, content_key, read_documents
 from teola.runtime.errors import InputError
 
+LEFT_OUT = "left out, neither text, Markdown nor HTML"
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -29,6 +31,10 @@ def write(folder, name, text):
     return path
 
 
+def read(value, base=None):
+    return read_documents(value, base).texts
+
+
 def names(documents):
     return [document["name"] for document in documents]
 
@@ -44,7 +50,7 @@ def problems(value, base, **options):
 
 def test_a_folder_is_read_whole_in_order_of_names(folder):
     """Names are relative to the folder, with slashes; hidden files and folders are left out."""
-    assert read_documents("docs", folder) == [
+    assert read("docs", folder) == [
         {
             "name": "a.md",
             "text": "# Title\n\nSome words.",
@@ -61,8 +67,8 @@ def test_a_folder_is_read_whole_in_order_of_names(folder):
 
 def test_names_do_not_depend_on_where_one_stands(folder):
     """A folder named from anywhere gives the same document names, and so the same chunk ids."""
-    assert names(read_documents(folder / "docs")) == names(read_documents("docs", folder))
-    assert names(read_documents(".", folder / "docs")) == names(read_documents("docs", folder))
+    assert names(read(folder / "docs")) == names(read("docs", folder))
+    assert names(read(".", folder / "docs")) == names(read("docs", folder))
 
 
 @pytest.mark.parametrize(
@@ -81,38 +87,38 @@ def test_names_do_not_depend_on_where_one_stands(folder):
 )
 def test_globs(folder, pattern, found):
     """A star stays within one name, two stars cross folders; names begin at the fixed part."""
-    assert names(read_documents(pattern, folder)) == found
+    assert names(read(pattern, folder)) == found
 
 
 def test_a_file_is_named_from_the_base(folder, tmp_path_factory):
     """Outside the base only the file's own name is left."""
-    assert names(read_documents("docs/a.md", folder)) == ["docs/a.md"]
+    assert names(read("docs/a.md", folder)) == ["docs/a.md"]
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    assert names(read_documents(folder / "docs" / "a.md", elsewhere)) == ["a.md"]
+    assert names(read(folder / "docs" / "a.md", elsewhere)) == ["a.md"]
 
 
 def test_an_existing_name_with_wildcard_characters_is_a_file(tmp_path):
     """Brackets in a file's or folder's name do not make it a pattern."""
     write(tmp_path, "notes[1].txt", "one")
     write(tmp_path, "[x]/a.txt", "two")
-    assert names(read_documents("notes[1].txt", tmp_path)) == ["notes[1].txt"]
-    assert names(read_documents("*.txt", tmp_path / "[x]")) == ["a.txt"]
+    assert names(read("notes[1].txt", tmp_path)) == ["notes[1].txt"]
+    assert names(read("*.txt", tmp_path / "[x]")) == ["a.txt"]
 
 
 def test_lists_mix_paths_and_texts(folder):
     given = ["docs/b.txt", {"name": "note", "text": "said"}, folder / "docs" / "a.md"]
-    assert names(read_documents(given, folder)) == ["docs/b.txt", "note", "docs/a.md"]
+    assert names(read(given, folder)) == ["docs/b.txt", "note", "docs/a.md"]
 
 
 def test_a_text_keeps_its_meta(tmp_path):
-    (document,) = read_documents({"name": "n", "text": "t", "meta": {"year": 1}}, tmp_path)
+    (document,) = read({"name": "n", "text": "t", "meta": {"year": 1}}, tmp_path)
     assert document == {"name": "n", "text": "t", "meta": {"type": "text", "year": 1}}
-    assert read_documents([document], tmp_path) == [document]
+    assert read([document], tmp_path) == [document]
 
 
 def test_a_file_reached_twice_is_read_once(folder):
     (folder / "docs" / "link.txt").symlink_to("b.txt")
-    assert names(read_documents(["docs/a.md", "docs"], folder)) == [
+    assert names(read(["docs/a.md", "docs"], folder)) == [
         "docs/a.md",
         "b.txt",
         "deep/c.html",
@@ -123,38 +129,89 @@ def test_loops_of_links_end(folder):
     """A folder that links to its own parent is entered once."""
     (folder / "docs" / "deep" / "up").symlink_to(folder / "docs")
     (folder / "docs" / "deep" / "here").symlink_to(".")
-    assert names(read_documents("docs", folder)) == ["a.md", "b.txt", "deep/c.html"]
-    assert names(read_documents("docs/**/*.html", folder)) == ["deep/c.html"]
+    assert names(read("docs", folder)) == ["a.md", "b.txt", "deep/c.html"]
+    assert names(read("docs/**/*.html", folder)) == ["deep/c.html"]
 
 
-def test_empty_documents_and_no_documents_are_legal(tmp_path):
+def test_folders_and_globs_leave_out_other_formats_and_say_so(folder):
+    """One PDF does not stand in the way of the rest; a warning names what is missing, once."""
+    write(folder, "docs/deep/paper.pdf", b"%PDF-1.7")
+    write(folder, "docs/picture.PNG", b"\x89PNG\0")
+    write(folder, "docs/program", b"\x7fELF\0")
+    for value in ("docs", "docs/**", ["docs", "docs/**", "docs"]):
+        found = read_documents(value, folder)
+        assert names(found.texts) == ["a.md", "b.txt", "deep/c.html"]
+        assert found.warnings == (
+            f"{LEFT_OUT}: docs/deep/paper.pdf, docs/picture.PNG, docs/program",
+        )
+
+
+def test_what_is_named_itself_is_never_left_out(folder):
+    """Not even where a folder has left it out already."""
+    write(folder, "docs/paper.pdf", b"%PDF-1.7")
+    (found,) = problems(["docs", "docs/paper.pdf"], folder)
+    assert found.startswith("docs/paper.pdf: unknown ending '.pdf'; files ending in .htm ")
+
+
+def test_a_warning_counts_what_it_does_not_name(folder):
+    """Thousands of pictures make no message of thousands of lines."""
+    for number in range(23):
+        write(folder, f"docs/{number:02}.png", b"")
+    (warning,) = read_documents("docs", folder).warnings
+    assert warning.startswith(f"{LEFT_OUT}: docs/00.png, ")
+    assert warning.endswith("docs/19.png, and 3 more")
+
+
+def test_a_folder_with_nothing_to_read_is_refused(folder):
+    """The error names what was left out; other documents do not hide it."""
+    write(folder, "scans/a.pdf", b"%PDF-1.7")
+    write(folder, "scans/b.djvu", b"AT&T")
+    for spec in ("scans", "scans/*"):
+        assert problems([spec, "docs"], folder) == (
+            f"{spec}: none of its files is text, Markdown or HTML: scans/a.pdf, scans/b.djvu",
+        )
+
+
+def test_a_file_without_an_ending_is_text_if_it_reads_as_text(tmp_path):
+    """README and LICENSE, by name and in a folder."""
+    write(tmp_path, "README", "Read me: naïve")
+    for spec in ("README", ".", "*"):
+        (document,) = read(spec, tmp_path)
+        assert (document["name"], document["text"]) == ("README", "Read me: naïve")
+        assert document["meta"]["type"] == "text"
+
+
+def test_documents_without_text_are_legal_and_named(tmp_path):
+    """An empty file may be an oversight; no documents at all were asked for."""
     write(tmp_path, "empty.txt", "")
-    write(tmp_path, "empty.html", "")
-    assert [document["text"] for document in read_documents(".", tmp_path)] == ["", ""]
-    assert read_documents([], tmp_path) == []
+    write(tmp_path, "blank.html", "<title>x</title> \n")
+    found = read_documents([".", {"name": "note", "text": " "}], tmp_path)
+    assert [document["text"] for document in found.texts] == ["", "", " "]
+    assert found.warnings == ("without any text: blank.html, empty.txt, note",)
+    assert read_documents([], tmp_path).warnings == ()
 
 
 def test_packaged_documents_are_named_like_the_same_folder(root):
     """The default gives the same documents from a workflow file and from a plan."""
-    packaged = read_documents("teola.workflows:data/sqlite")
-    assert packaged == read_documents("data/sqlite", root / "workflows")
+    packaged = read("teola.workflows:data/sqlite")
+    assert packaged == read("data/sqlite", root / "workflows")
 
 
 def test_a_byte_order_mark_is_no_text(tmp_path):
     write(tmp_path, "a.txt", b"\xef\xbb\xbfnaive")
-    assert read_documents("a.txt", tmp_path)[0]["text"] == "naive"
+    assert read("a.txt", tmp_path)[0]["text"] == "naive"
 
 
 def test_html_may_declare_its_encoding(tmp_path):
     """What the page declares is no guess; Latin-1 means Windows-1252, as in every browser."""
     write(tmp_path, "a.html", b'<meta charset="iso-8859-1"><p>na\xefve \x93x\x94')
-    assert read_documents("a.html", tmp_path)[0]["text"] == "naïve “x”"
+    assert read("a.html", tmp_path)[0]["text"] == "naïve “x”"
 
 
 def test_equal_content_has_equal_keys(folder):
     """Name, text, meta and order count; where the documents came from does not."""
-    documents = read_documents("docs", folder)
-    assert content_key(documents) == content_key(read_documents("docs", folder))
+    documents = read("docs", folder)
+    assert content_key(documents) == content_key(read("docs", folder))
     assert content_key(documents) != content_key(documents[::-1])
     assert content_key(documents) != content_key(documents[:-1])
 
@@ -171,7 +228,13 @@ def test_equal_content_has_equal_keys(folder):
         ("a.md", b"\xff\xfea\0", "UTF-16, not UTF-8; convert it: iconv -f UTF-16 -t UTF-8"),
         ("a.txt", b"ab\0c", "binary, not text: a NUL byte at offset 2"),
         ("a.docx", b"text", "unknown ending '.docx'; files ending in .htm .html .markdown .md"),
-        ("README", b"text", "no ending; files ending in"),
+        ("paper.pdf", b"text", "unknown ending '.pdf'"),
+        (
+            "program",
+            b"\x7fELF\0",
+            "no ending, and no text: binary, not text: a NUL",
+        ),
+        ("notes", b"na\xefve", "no ending, and no text: not UTF-8: byte 0xef at offset 2"),
     ],
 )
 def test_unreadable_files_are_named(tmp_path, name, content, problem):
@@ -189,6 +252,7 @@ def test_unreadable_files_are_named(tmp_path, name, content, problem):
         ("*.md", "*.md: no file matches this pattern"),
         ("nowhere/*.md", "nowhere/*.md: no file matches this pattern"),
         ("empty", "empty: the folder has no files"),
+        ("https://x.org/a", "https://x.org/a: URLs are not read: download the page"),
         ("", "'': not a path"),
         ("a\0b", "'a\\x00b': not a path"),
         ("x" * 5000, "File name too long"),
@@ -212,11 +276,11 @@ def test_what_names_no_document_is_refused(tmp_path, value, problem):
 
 def test_all_problems_come_together(folder):
     """One run tells everything that is wrong; many problems are counted."""
-    write(folder, "docs/picture.png", b"\x89PNG")
+    write(folder, "docs/latin.txt", b"\xff")
     found = problems(["missing.md", "docs", "none/*.md"], folder)
-    assert [line.split(":")[0] for line in found] == ["missing.md", "docs/picture.png", "none/*.md"]
+    assert [line.split(":")[0] for line in found] == ["missing.md", "docs/latin.txt", "none/*.md"]
     with pytest.raises(DocumentError, match=r"\(30 problems\)(?s:.)*and 10 more$"):
-        read_documents([f"missing{number}.md" for number in range(30)], folder)
+        read([f"missing{number}.md" for number in range(30)], folder)
 
 
 def test_a_file_that_may_not_be_read_is_named(folder, monkeypatch):
@@ -238,8 +302,10 @@ def test_a_broken_link_is_named(folder):
 
 
 def test_a_pipe_is_never_opened(tmp_path):
-    """Opening it would wait for a writer for ever."""
+    """Opening it would wait for a writer for ever; folders leave it out."""
+    write(tmp_path, "a.txt", "text")
     os.mkfifo(tmp_path / "pipe.txt")
+    assert names(read(".", tmp_path)) == ["a.txt"]
     assert problems("pipe.txt", tmp_path) == ("pipe.txt: not a regular file",)
 
 
@@ -248,10 +314,10 @@ def test_large_files_are_refused(folder, monkeypatch):
     monkeypatch.setattr("teola.runtime.document_file.MAX_FILE_BYTES", 10)
     assert problems("docs/b.txt", folder)[0].startswith("docs/b.txt: larger than")
     monkeypatch.undo()
-    monkeypatch.setattr("teola.runtime.documents.MAX_TOTAL_BYTES", 30)
+    monkeypatch.setattr("teola.runtime.document_reading.MAX_TOTAL_BYTES", 30)
     assert "the documents together are too large" in problems("docs", folder)[0]
     monkeypatch.undo()
-    monkeypatch.setattr("teola.runtime.documents.MAX_FILES", 2)
+    monkeypatch.setattr("teola.runtime.document_reading.MAX_FILES", 2)
     assert problems("docs", folder) == ("docs: 3 files, more than 2: name fewer",)
 
 
@@ -267,7 +333,7 @@ def test_servers_take_texts_only(folder):
     assert problems(["docs", {"name": "n", "text": "t"}], folder, allow_paths=False) == (
         "document 1: paths are not taken here: give {name, text}",
     )
-    assert read_documents([{"name": "n", "text": "t"}], folder, allow_paths=False)
+    assert read_documents([{"name": "n", "text": "t"}], folder, allow_paths=False).texts
 
 
 def test_document_errors_are_bad_input():

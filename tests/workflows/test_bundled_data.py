@@ -23,7 +23,7 @@ def data(root):
 
 @pytest.fixture(scope="module")
 def documents(data):
-    return {document["name"]: document for document in read_documents(data / "sqlite")}
+    return {document["name"]: document for document in read_documents(data / "sqlite").texts}
 
 
 @pytest.fixture(scope="module")

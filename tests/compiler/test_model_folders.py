@@ -1,0 +1,139 @@
+"""Models in folders: relative to whoever names them, and there before anything starts."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from teola.compiler.api import compile_workflow
+from teola.compiler.errors import CompileError
+from teola.runtime.cli.application import teola
+
+WORKFLOW = """\
+teola: 1
+name: local
+inputs: {question: text}
+engines:
+  llm: {kind: llm, path: models/mine}
+modules:
+  answer:
+    uses: generate
+    inputs: {question: inputs.question}
+    with: {prompt: "{{ question }}"}
+outputs: {answer: answer.text}
+"""
+FILES = ("config.json", "tokenizer.json", "model.safetensors")
+
+
+def make_model(folder, names=FILES):
+    """A folder with a model's files, empty."""
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).touch()
+    return folder
+
+
+@pytest.fixture
+def workflow(tmp_path, monkeypatch):
+    """A workflow with a model beside it; the current folder is another one."""
+    make_model(tmp_path / "flows" / "models" / "mine")
+    (tmp_path / "flows" / "local.yaml").write_text(WORKFLOW)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "flows" / "local.yaml"
+
+
+def path_of(plan):
+    """Where the plan's llm takes its model from."""
+    return plan.graph.engines["llm"]["path"]
+
+
+def problem_of(workflow, **options):
+    """The only problem of a workflow."""
+    with pytest.raises(CompileError) as caught:
+        compile_workflow(workflow, **options)
+    [problem] = caught.value.diagnostics
+    return problem
+
+
+def test_a_path_of_a_file_is_relative_to_the_file(workflow):
+    """Wherever it is compiled; the plan holds no folder at all."""
+    plan = compile_workflow(workflow)
+    assert path_of(plan) == str(workflow.parent / "models" / "mine")
+    assert json.loads(plan.to_json())["engines"]["llm"]["path"] is None
+
+
+def test_a_path_that_is_set_is_relative_to_the_current_folder(workflow, tmp_path):
+    """Of a workflow, a text-form graph and a plan alike."""
+    mine = make_model(tmp_path / "here" / "own")
+    sets = ["engines.llm.path=own"]
+    (tmp_path / "a.plan.json").write_text(compile_workflow(workflow).to_json())
+    text = 'graph g\nengine llm = {"kind": "llm", "backend": "transformers", "model": "local"}\n'
+    (tmp_path / "a.pgraph").write_text(text)
+    for file in (workflow, tmp_path / "a.plan.json", tmp_path / "a.pgraph"):
+        assert path_of(compile_workflow(file, sets=sets)) == str(mine)
+        problem = problem_of(file, sets=["engines.llm.path=ow"])
+        assert (problem.span.source.name, problem.help) == ("--set", "did you mean 'own'?")
+
+
+def test_a_path_of_a_text_form_is_relative_to_its_file(workflow, tmp_path):
+    """Its problems stand at the engine's line."""
+    file = workflow.with_name("a.pgraph")
+    line = 'engine llm = {"kind": "llm", "backend": "transformers", "path": "models/mine"}'
+    file.write_text(f"graph g\n{line}\n")
+    assert path_of(compile_workflow(file)) == str(workflow.parent / "models" / "mine")
+    file.write_text(f"graph g\n{line.replace('mine', 'nine')}\n")
+    problem = problem_of(file)
+    assert (problem.code, problem.span.line) == ("missing-folder", 2)
+
+
+def test_absolute_paths_and_the_users_folder_stay_as_they_are(workflow, tmp_path, monkeypatch):
+    """``~`` is the user's folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    mine = make_model(tmp_path / "own")
+    for written in (str(mine), "~/own"):
+        workflow.write_text(WORKFLOW.replace("models/mine", written))
+        assert path_of(compile_workflow(workflow)) == str(mine)
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        (FILES[1:], "no config.json"),
+        (("config.json",), "no tokenizer.json, no weights (*.safetensors)"),
+        ((), "no config.json, no tokenizer.json, no weights (*.safetensors)"),
+    ],
+)
+def test_a_folder_without_a_model_is_refused(workflow, names, missing):
+    """The message has the file's line, what is missing and what is there."""
+    make_model(workflow.parent / "empty", names)
+    workflow.write_text(WORKFLOW.replace("models/mine", "empty"))
+    problem = problem_of(workflow)
+    assert (problem.code, problem.span.line, problem.span.column) == ("not-a-model", 5, 26)
+    assert problem.message.endswith(f"it has {missing}")
+    assert problem.notes == (f"it holds: {', '.join(sorted(names)) or 'nothing'}",)
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "helped"),
+    [
+        ("models/mien", "missing-folder", "did you mean 'models/mine'?"),
+        ("nowhere/at/all", "missing-folder", None),
+        ("models/mine/config.json", "not-a-model", None),
+        ('"a\\0b"', "missing-folder", None),
+    ],
+)
+def test_a_folder_that_is_not_there_is_refused(workflow, path, code, helped):
+    """With the nearest that is."""
+    workflow.write_text(WORKFLOW.replace("models/mine", path))
+    problem = problem_of(workflow)
+    assert (problem.code, problem.help) == (code, helped)
+
+
+def test_a_run_ends_before_anything_starts(workflow):
+    """With exit status 2, file and line."""
+    workflow.write_text(WORKFLOW.replace("models/mine", "models"))
+    ended = CliRunner().invoke(teola, ["run", str(workflow), "-i", "question=x"])
+    assert ended.exit_code == 2
+    assert f"{workflow}:5:26: error[not-a-model]" in ended.stderr
+    assert "it holds: mine" in ended.stderr
