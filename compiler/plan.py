@@ -36,6 +36,7 @@ class Plan:
     """A compiled workflow.
 
     ``base`` is the folder that relative document defaults start from; it never enters a file.
+    ``profile`` is the hash of the profiles it was compiled with.
     """
 
     graph: PGraph
@@ -43,6 +44,7 @@ class Plan:
     reports: tuple[PassReport, ...] = ()
     deadline_s: float | None = None
     base: Path | None = None
+    profile: str = ""
     compiler: str = field(default=VERSION)
 
     @property
@@ -58,7 +60,7 @@ class Plan:
             "compiler": self.compiler,
             "name": self.name,
             "level": self.level,
-            **without_defaults(deadline_s=self.deadline_s),
+            **without_defaults(profile=self.profile, deadline_s=self.deadline_s),
             **encode_graph(self.graph, inputs),
             "passes": encode_reports(self.reports),
         }
@@ -111,4 +113,4 @@ def load_plan(text: str, name: str, base: Path | None) -> Plan:
     graph = decode_graph(file)
     verify(graph)
     reports = decode_reports(file)
-    return Plan(graph, file.level, reports, file.deadline_s, base, file.compiler)
+    return Plan(graph, file.level, reports, file.deadline_s, base, file.profile, file.compiler)

@@ -122,6 +122,7 @@ class PlanFile(_Model):
     compiler: str
     name: str
     level: str
+    profile: str = ""
     inputs: tuple[InputModel, ...]
     outputs: tuple[OutputModel, ...]
     engines: dict[str, dict[str, JsonValue]]

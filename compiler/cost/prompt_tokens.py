@@ -100,7 +100,14 @@ def _stand_in(shape: Shape, dims: Sequence[int]) -> Any:
         return [_stand_in(shape, dims[1:])] * dims[0]
     text = "x" * (CHARACTERS * shape.tokens)
     if shape.kind in ("chunk", "passage"):
-        return {"id": "x", "text": text, "document": "document", "index": 0, "score": 0.5, "rank": 1}
+        return {
+            "id": "x",
+            "text": text,
+            "document": "document",
+            "index": 0,
+            "score": 0.5,
+            "rank": 1,
+        }
     if shape.kind == "document":
         return {"name": "document", "text": text}
     if shape.kind == "message":

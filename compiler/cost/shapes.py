@@ -229,10 +229,7 @@ class Shapes:
         """The first half of the unit whose second half ``tail`` is."""
         for operand in tail.inputs.values():
             node = self.graph.by_id.get(operand.node) if isinstance(operand, Ref) else None
-            if (
-                isinstance(node, Primitive)
-                and OPERATIONS[node.operation].unit == tail.operation
-            ):
+            if isinstance(node, Primitive) and OPERATIONS[node.operation].unit == tail.operation:
                 return node
         return None
 
@@ -261,4 +258,6 @@ def _of_constant(value: Json) -> Shape:
     if isinstance(value, list):
         item = _of_constant(value[0]) if value else Shape((), 0)
         return replace(item, dims=(len(value), *item.dims))
-    return Shape((), ceil(len(str(value)) / CHARACTERS), "text" if isinstance(value, str) else "json")
+    return Shape(
+        (), ceil(len(str(value)) / CHARACTERS), "text" if isinstance(value, str) else "json"
+    )

@@ -110,8 +110,8 @@ def _names(graph: PGraph) -> tuple[dict[str, None], dict[str, None]]:
 
 
 def _outputs(node: Node) -> Iterator[tuple[str, bool]]:
-    region = isinstance(node, Region)
-    for name in node.results if region else OPERATIONS[node.operation].outputs:
+    own = node.results if isinstance(node, Region) else OPERATIONS[node.operation].outputs
+    for name in own:
         port = output_port(node, name)
         yield name, port is not None and port.is_list
 

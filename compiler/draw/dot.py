@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from teola.compiler.draw.view import MEANINGS, Box, Engine, Line, Style, View
+from teola.compiler.draw.view import MARKS, MEANINGS, Box, Engine, Line, Mark, Style, View
 
 COLOURS = {
     "llm": "#f6c28b",
@@ -20,12 +20,16 @@ NO_ENGINE, OTHER_ENGINE, INPUT, OUTPUT = "#ececec", "#f3b5c0", "#ffffff", "#fff3
 
 LINES: dict[Style, tuple[str, str]] = {
     "data": ("#444444", ""),
-    "stream": ("#1f6feb", "penwidth=2.2, arrowhead=vee"),
+    "stream": ("#1f6feb:#ffffff:#1f6feb", "penwidth=1.6, arrowhead=vee"),
     "order": ("#b0b0b0", "style=dashed"),
-    "effect": ("#c0392b", "style=dashed"),
+    "effect": ("#a86400", "style=dashed"),
     "again": ("#8a63d2", "style=dashed, constraint=false"),
+    "hint": ("#2a9d8f", "style=dashed, arrowhead=onormal"),
 }
-"""Style of a line -> its colour, and what else tells it apart."""
+"""Style of a line -> its colour (a stream's is a double line), and what else tells it apart."""
+MARKED: dict[Mark, str] = {"added": "#1a7f37", "changed": "#bf5f00", "removed": "#d1242f"}
+LIT = "#b8002e"
+"""The colours of marks and of the critical path."""
 
 FRAMES = {"module": "rounded", "region": '"dashed,rounded"'}
 MOST_ACROSS = 12
@@ -75,7 +79,16 @@ def _box(box: Box, several: set[str]) -> str:
     shape = "" if box.role == "work" else ", shape=ellipse"
     on = [f"on {engine.name}" for engine in box.engines if engine.kind in several]
     label = _label(box.title, ", ".join(filter(None, (box.note, *on))), "<br/>")
-    return f"{_quote(box.id)} [label={label}, {_fill(box)}{shape}];"
+    return f"{_quote(box.id)} [label={label}, {_fill(box)}{shape}{_outline(box)}];"
+
+
+def _outline(box: Box) -> str:
+    """The mark of a box, or that it is on the critical path, as its outline."""
+    if box.mark == "removed":
+        return f', style="rounded,dashed", color="{MARKED[box.mark]}", fontcolor="#999999"'
+    if box.mark:
+        return f', penwidth=2.5, color="{MARKED[box.mark]}"'
+    return f', penwidth=2.5, color="{LIT}"' if box.lit else ""
 
 
 def _label(title: str, note: str, between: str) -> str:
@@ -102,15 +115,29 @@ def _line(line: Line, ports: Sequence[str], side: str) -> str:
     """An arrow; one that leads back does so at the ``side``, clear of those that lead on."""
     colour, rest = LINES[line.style]
     at = f":{side}" if line.style == "again" else ""
-    label = f", label={_quote(', '.join(ports))}" if ports else ""
+    label = f", label={_quote(_words(line, ports))}" if ports or line.group else ""
+    if line.mark == "removed":
+        colour, rest, label = MARKED["removed"], "style=dashed, constraint=false", ""
+    elif line.mark:
+        colour = colour.replace(colour.partition(":")[0], MARKED[line.mark])
+        rest += ", penwidth=2.5" if "penwidth" not in rest else ""
+    elif line.lit:
+        colour = colour.replace(colour.partition(":")[0], LIT)
+    rest = rest.removeprefix(", ")
     looks = f'color="{colour}"{rest and f", {rest}"}{label}'
     return f"{_quote(line.source)}{at} -> {_quote(line.target)}{at} [{looks}];"
+
+
+def _words(line: Line, ports: Sequence[str]) -> str:
+    """What a line carries, and in groups of how many items."""
+    by = f"by {line.group}" if line.group else ""
+    return " ".join(filter(None, (", ".join(ports), by)))
 
 
 def _heading(view: View) -> str:
     """The title, and below it what the colours and lines mean."""
     title = f'<font point-size="18">{escape(view.title)}</font>'
-    rows = [title, _row(_swatches(view)), _row(_arrows(view))]
+    rows = [title, _row(_swatches(view)), _row(_arrows(view)), _row(_marks(view))]
     cells = "".join(f"<tr><td>{row}</td></tr>" for row in rows if row)
     return f'<<table border="0" cellspacing="0">{cells}</table>>'
 
@@ -153,9 +180,23 @@ def _arrows(view: View) -> Iterator[str]:
     styles = dict.fromkeys(line.style for line in view.lines)
     for style in styles if len(styles) > 1 else ():
         colour, rest = LINES[style]
-        arrow = "- -&gt;" if "dashed" in rest else "&#8594;"
+        arrow = "- -&gt;" if "dashed" in rest else "&#8658;" if ":" in colour else "&#8594;"
+        colour = colour.partition(":")[0]
         meaning = f'<font point-size="10">{MEANINGS[style]}</font>'
         yield f'<td><font color="{colour}">{arrow}</font>  {meaning}</td>'
+
+
+def _marks(view: View) -> Iterator[str]:
+    """What marks mean, and which path is lit."""
+    used = {one.mark for one in (*view.boxes, *view.lines)}
+    meanings = [(MARKED[mark], meaning) for mark, meaning in MARKS.items() if mark in used]
+    if any(box.lit for box in view.boxes):
+        meanings.append((LIT, "critical path"))
+    for colour, meaning in meanings:
+        yield (
+            f'<td border="2" color="{colour}" width="18"></td>'
+            f'<td><font point-size="10">{meaning}  </font></td>'
+        )
 
 
 def _quote(text: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from teola.compiler.draw.primitives import engines_of, primitive_view
-from teola.compiler.draw.view import Box, Engine, Line, View, joined
+from teola.compiler.draw.view import Box, Engine, View, joined
 from teola.compiler.graph.pgraph import PGraph, Region
 
 
@@ -23,11 +25,14 @@ def module_view(graph: PGraph) -> View:
         for name, used in engines.items()
     ]
     boxes += [box for box in whole.boxes if box.role == "output"]
-    ends = (
-        (home.get(line.source, line.source), home.get(line.target, line.target), line.style)
+    moved = (
+        replace(
+            line,
+            source=home.get(line.source, line.source),
+            target=home.get(line.target, line.target),
+            ports=(),
+        )
         for line in whole.lines
     )
-    lines = joined(
-        Line(source, target, style) for source, target, style in ends if source != target
-    )
+    lines = joined(line for line in moved if line.source != line.target)
     return View(graph.name, tuple(boxes), (), lines)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from teola.compiler.draw.view import Box, Engine, Frame, Line, Style, View, joined
+from teola.compiler.graph.operations import OPERATIONS
 from teola.compiler.graph.pgraph import INPUTS, Node, PGraph, Primitive, Ref, Region, refs
 
 REPEATS = {"each": "for each item", "fold": "one item after another", "reduce": "until one is left"}
@@ -74,13 +75,22 @@ def _lines(graph: PGraph) -> Iterator[Line]:
             source = _source(graph, ref, node)
             through_body = isinstance(node, Region) and (node.id, name) in bound
             if source != target and not through_body:
-                yield Line(source, target, style, (name,))
+                yield Line(source, target, style, (name,), _group(ref, node))
             yield from _again(graph, ref, target, name)
+        if isinstance(node, Primitive) and OPERATIONS[node.operation].hint:
+            yield Line(node.id, str(node.config["hint"]), "hint")
     for edge in sorted(graph.edges):
         before, after = graph.by_id[edge.source], graph.by_id[edge.target]
         yield Line(_last(graph, before), _first(graph, after), edge.kind)
     for out in graph.outputs:
         yield Line(_source(graph, out.ref, None), f"out:{out.name}", "data")
+
+
+def _group(ref: Ref, node: Node) -> int | None:
+    """How many items are taken at a time: a region takes single ones."""
+    if not ref.stream:
+        return None
+    return node.group if isinstance(node, Primitive) else 1
 
 
 def _again(graph: PGraph, ref: Ref, target: str, name: str) -> Iterator[Line]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from teola.compiler.draw.view import Box, Frame, Style, View
+from teola.compiler.draw.view import MARKS, Box, Frame, Mark, Style, View
 
 ARROWS: dict[Style, str] = {
     "data": "",
@@ -13,34 +13,49 @@ ARROWS: dict[Style, str] = {
     "order": "after ",
     "effect": "after (effect) ",
     "again": "each round after ",
+    "hint": "warmed by ",
 }
+SIGNS: dict[Mark, str] = {"": "", "added": "+", "removed": "-", "changed": "!"}
 
 
 def draw_text(view: View) -> str:
     """One line a box, under its frame: its step (1: can start at once) and what it waits for.
 
-    Boxes of one step have no path between them: they can run side by side.
+    Boxes of one step have no path between them: they can run side by side. Where something is
+    marked, + is before what is new, - before what is gone, and ! before what has changed; a star
+    behind the step says that the box is on the critical path.
     """
-    steps = _steps(view)
+    steps = steps_of(view)
     names = {box.id: box.id.partition(":")[2] or box.id for box in view.boxes}
-    whats = {box.id: f"{_mark(box)}{names[box.id]}{_facts(box)}" for box in view.boxes}
+    whats = {box.id: f"{_role(box)}{names[box.id]}{_facts(box)}" for box in view.boxes}
     width = max(map(len, whats.values()), default=0)
-    rows = [f"{view.title}   (step | what | waits for; ~ item by item)"]
+    rows = [f"{view.title}   (step | what | waits for; ~ item by item{_signs(view)})"]
     headings = {frame.id: f"     {_heading(frame)}" for frame in view.frames}
     parents = {frame.id: frame.parent for frame in view.frames}
     for box in view.boxes:
         around = list(_around(box.frame, parents))
         rows += [headings.pop(frame) for frame in reversed(around) if frame in headings]
         waiting = dict.fromkeys(
-            ARROWS[line.style] + names[line.source] for line in view.lines if line.target == box.id
+            SIGNS[line.mark] + ARROWS[line.style] + names[line.source]
+            for line in view.lines
+            if line.target == box.id
         )
         step = f"{steps[box.id]:3d}" if box.role == "work" else "   "
-        rows.append(f"{step}   {whats[box.id]:<{width}}  {', '.join(waiting)}".rstrip())
+        sign = f"{'*' if box.lit else ' '}{SIGNS[box.mark]:1}"
+        rows.append(f"{step}{sign} {whats[box.id]:<{width}}  {', '.join(waiting)}".rstrip())
     return "\n".join(rows) + "\n"
 
 
-def _mark(box: Box) -> str:
+def _role(box: Box) -> str:
     return "" if box.role == "work" else f"{box.role} "
+
+
+def _signs(view: View) -> str:
+    """What the signs mean, where there are any."""
+    used = {one.mark for one in (*view.boxes, *view.lines)}
+    meanings = [f"{SIGNS[mark]} {meaning}" for mark, meaning in MARKS.items() if mark in used]
+    lit = ["* on the critical path"] * any(box.lit for box in view.boxes)
+    return "".join(f"; {meaning}" for meaning in (*meanings, *lit))
 
 
 def _facts(box: Box) -> str:
@@ -60,11 +75,13 @@ def _around(frame: str, parents: Mapping[str, str]) -> Iterator[str]:
         frame = parents[frame]
 
 
-def _steps(view: View) -> dict[str, int]:
+def steps_of(view: View) -> dict[str, int]:
     """Box id -> the longest path of boxes before it (inputs: 0, the first primitives: 1)."""
     before: dict[str, set[str]] = {box.id: set() for box in view.boxes}
+    gone = {box.id for box in view.boxes if box.mark == "removed"}
     for line in view.lines:
-        if line.style != "again":
+        held = line.mark != "removed" or {line.source, line.target} & gone
+        if held and line.style not in ("again", "hint"):
             before[line.target].add(line.source)
     try:
         order = list(TopologicalSorter(before).static_order())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 Role: TypeAlias = Literal["input", "work", "output"]
-Style: TypeAlias = Literal["data", "stream", "order", "effect", "again"]
+Style: TypeAlias = Literal["data", "stream", "order", "effect", "again", "hint"]
+Mark: TypeAlias = Literal["", "added", "removed", "changed"]
+"""What a pass did to something: see ``marks``."""
 
 MEANINGS: dict[Style, str] = {
     "data": "data, whole",
@@ -15,8 +17,12 @@ MEANINGS: dict[Style, str] = {
     "order": "order of the file only",
     "effect": "comes first for its effect",
     "again": "comes back in the next round",
+    "hint": "warms up, never awaited",
 }
 """What each style of line says, for legends."""
+
+MARKS: dict[Mark, str] = {"added": "new", "changed": "changed", "removed": "gone"}
+"""What each mark says, for legends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,8 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A node: ``title`` is its name inside ``frame``, ``note`` what else there is to know."""
+    """A node: ``title`` is its name inside ``frame``, ``note`` what else there is to know; ``lit``:
+    it is on the critical path."""
 
     id: str
     title: str
@@ -37,16 +44,22 @@ class Box:
     role: Role = "work"
     engines: tuple[Engine, ...] = ()
     frame: str = ""
+    mark: Mark = ""
+    lit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """``ports`` names what the target takes; ``again`` leads back, from a round to the next."""
+    """``ports`` names what the target takes, ``group`` at how many items a time where it is a
+    stream; ``again`` leads back, from a round to the next."""
 
     source: str
     target: str
     style: Style
     ports: tuple[str, ...] = ()
+    group: int | None = None
+    mark: Mark = ""
+    lit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +85,27 @@ class View:
 
 def joined(lines: Iterable[Line]) -> tuple[Line, ...]:
     """One line for all of one style between two boxes; none for an order that whole data gives."""
-    ports: dict[tuple[str, str, Style], dict[str, None]] = {}
+    found: dict[tuple[str, str, Style], Line] = {}
     for line in lines:
-        known = ports.setdefault((line.source, line.target, line.style), {})
-        known.update(dict.fromkeys(line.ports))
+        key = line.source, line.target, line.style
+        known = found.get(key, line)
+        ports = dict.fromkeys(known.ports + line.ports)
+        found[key] = replace(known, ports=tuple(ports), group=known.group or line.group)
     return tuple(
-        Line(source, target, style, tuple(names))
-        for (source, target, style), names in ports.items()
-        if style not in ("order", "effect") or (source, target, "data") not in ports
+        line
+        for (source, target, style), line in found.items()
+        if style not in ("order", "effect") or (source, target, "data") not in found
+    )
+
+
+def lighted(pairs: Iterable[tuple[str, str]], view: View) -> View:
+    """The view with the boxes and lines of a path lit; ``pairs`` are its neighbours."""
+    along = set(pairs)
+    on = {end for pair in along for end in pair}
+    return replace(
+        view,
+        boxes=tuple(replace(box, lit=box.id in on) for box in view.boxes),
+        lines=tuple(
+            replace(line, lit=(line.source, line.target) in along) for line in view.lines
+        ),
     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 
 from teola.compiler.cost.prompt_tokens import PromptTokens
@@ -55,13 +55,6 @@ def expand(graph: PGraph, sizes: Sizes | None = None) -> EGraph:
         ExpansionError: more than ``MAX_TASKS`` tasks; the message says which sizes to lower.
     """
     return _Expansion(graph, sizes or Sizes()).run()
-
-
-@dataclass(slots=True)
-class _Draft:
-    task: tuple[str, str, Form, tuple[str, ...], int | None, str, str | None, int, int, int]
-    after: Waits
-    warmed_by: Waits = ()
 
 
 @dataclass(slots=True)
@@ -134,7 +127,9 @@ class _Expansion:
             for operand in node.inputs.values()
             if isinstance(operand, Ref) and operand.stream
         }
-        self.drafts: list[_Draft] = []
+        self.tasks: list[Task] = []
+        self.after: list[Waits] = []
+        self.warmed: dict[int, Waits] = {}
         self.iterations = 0
         self.hints: dict[tuple[str, tuple[str, ...]], Waits] = {}
 
@@ -160,33 +155,23 @@ class _Expansion:
         outputs = {}
         for out in self.graph.outputs:
             outputs[out.name] = self.whole(self.value(out.ref, top))
-        ids = [_name(draft) for draft in self.drafts]
-        tasks = tuple(self._task(draft, ids) for draft in self.drafts)
+        ids = [task.id for task in self.tasks]
+        tasks = tuple(
+            replace(task, after=_names(ids, self.after[n]), warmed_by=_names(ids, self._warmed(n)))
+            for n, task in enumerate(self.tasks)
+        )
         return EGraph(
             self.graph, tasks, {name: _names(ids, waits) for name, waits in outputs.items()}
         )
 
-    def _task(self, draft: _Draft, ids: Sequence[str]) -> Task:
-        primitive, operation, form, path, group, module, engine, items, tokens, first = draft.task
-        warmed = draft.warmed_by
-        if form == "prefill":
-            places = [(primitive, path[:depth]) for depth in range(len(path) + 1)]
-            warmed = _union(*(self.hints.get(place, ()) for place in places))
-        return Task(
-            _name(draft),
-            primitive,
-            operation,
-            form,
-            path,
-            group,
-            module,
-            engine,
-            items,
-            tokens,
-            first,
-            _names(ids, draft.after),
-            _names(ids, warmed),
-        )
+    def _warmed(self, number: int) -> Waits:
+        """The warm-ups of a call's instance, those of the regions around it among them, and of a
+        warm-up those that it goes on from."""
+        task = self.tasks[number]
+        if task.form != "prefill":
+            return self.warmed.get(number, ())
+        places = [(task.primitive, task.path[:depth]) for depth in range(len(task.path) + 1)]
+        return _union(*(self.hints.get(place, ()) for place in places))
 
     def body(self, region: str, scope: _Scope) -> None:
         """Unroll a region's nodes once."""
@@ -245,23 +230,20 @@ class _Expansion:
         """What all of a value waits for."""
         if len(value.whole) > JOIN_ABOVE:
             owner = self.graph.by_id[value.name.partition(":")[0]]
-            draft = (value.name, "", "join", value.path, None, owner.module, None, 0, 0, 0)
-            value.whole = (self.add(draft, value.whole),)  # type: ignore[arg-type]  # a Form
+            id_ = "/".join((*value.path, value.name))
+            join = Task(id_, owner.id, "", "join", value.path, None, owner.module, None, 0, 0)
+            value.whole = (self.add(join, value.whole),)
         return value.whole
 
-    def add(
-        self,
-        task: tuple[str, str, Form, tuple[str, ...], int | None, str, str | None, int, int, int],
-        after: Waits,
-        warmed_by: Waits = (),
-    ) -> int:
+    def add(self, task: Task, after: Waits) -> int:
         """Add a task and return its number."""
-        self.drafts.append(_Draft(task, after, warmed_by))
+        self.tasks.append(task)
+        self.after.append(after)
         self._limit()
-        return len(self.drafts) - 1
+        return len(self.tasks) - 1
 
     def _limit(self) -> None:
-        if len(self.drafts) + self.iterations > MAX_TASKS:
+        if len(self.tasks) + self.iterations > MAX_TASKS:
             raise ExpansionError(self._too_many())
 
     def primitive(
@@ -277,23 +259,23 @@ class _Expansion:
     ) -> int:
         """Add an instance of a primitive: it waits for its scope too, if not through others."""
         inside = any(
-            one >= scope.start and self.drafts[one].task[2] != "join" for one in reversed(after)
+            one >= scope.start and self.tasks[one].form != "join" for one in reversed(after)
         )
-        return self.add(
-            (
-                node.id,
-                node.operation,
-                form,
-                scope.path,
-                group,
-                node.module,
-                node.engine,
-                items,
-                tokens,
-                first,
-            ),
-            after if inside else _union(scope.base, after),
+        where = "/".join((*scope.path, node.id))
+        task = Task(
+            where if group is None else f"{where}#{group}",
+            node.id,
+            node.operation,
+            form,
+            scope.path,
+            group,
+            node.module,
+            node.engine,
+            items,
+            tokens,
+            first,
         )
+        return self.add(task, after if inside else _union(scope.base, after))
 
     def lists(self, node: Node) -> dict[str, str]:
         """The inputs that are lists to a node's operation, with their kinds."""
@@ -374,7 +356,7 @@ class _Expansion:
         """Give a primitive's outputs; ``steps`` are items taken so far, and the task that took
         them. It has ended when its tasks have, and what flows into it."""
         done: Waits = tuple(task for _, task in steps)
-        ended = set().union(*(self.drafts[task].after for task in done)) | set(done)
+        ended = set().union(*(self.after[task] for task in done)) | set(done)
         whole = done[-1:] if chained else done
         for value in flowing:
             whole = _union(whole, tuple(one for one in self.whole(value) if one not in ended))
@@ -424,9 +406,7 @@ class _Expansion:
             tokens = total * (part + 1) // parts - total * part // parts
             group = part if early else None
             after = (tasks[-1] if tasks else begun,)
-            tasks.append(
-                self.primitive(tail, scope, "decode", group, after, 1, tokens, first=part)
-            )
+            tasks.append(self.primitive(tail, scope, "decode", group, after, 1, tokens, first=part))
         whole = (tasks[-1],)
         for name in OPERATIONS[head.operation].outputs:
             scope.values[head.id, name] = _Value(f"{head.id}:{name}", scope.path, 1, (begun,))
@@ -443,6 +423,8 @@ class _Expansion:
         """A warm-up: one task for each part of the prompt that comes later than those before it,
         each standing for the whole prefix up to there."""
         call = self.graph.by_id[str(node.config.get("hint"))]
+        if not isinstance(call, Primitive):
+            return
         least = node.config.get("min_new_tokens")
         least = least if isinstance(least, int) else 1
         tasks: list[int] = []
@@ -455,13 +437,11 @@ class _Expansion:
             later = [self.whole(self.value(node.inputs[one], scope)) for one in following]
             if later and not set(later[0]) - set(there):
                 continue
-            if not isinstance(call, Primitive):
-                return
             tokens = self.prompts.prefix(call, frozenset(known))
             if tokens - warmed < max(1, least):
                 continue
             task = self.primitive(node, scope, "hint", len(tasks), there, 1, tokens)
-            self.drafts[task].warmed_by = tuple(tasks)
+            self.warmed[task] = tuple(tasks)
             tasks.append(task)
             warmed = tokens
         self.hints[call.id, scope.path] = tuple(tasks)
@@ -480,20 +460,17 @@ class _Expansion:
         path = (*scope.path, f"{region.id}[{mark}]")
         count = Const(0)
         seen = {"index": self.value(count, scope), "level": self.value(count, scope), **bound}
-        inner = _Scope(scope, region.id, path, _union(scope.base, base), len(self.drafts), seen)
+        inner = _Scope(scope, region.id, path, _union(scope.base, base), len(self.tasks), seen)
         self.body(region.id, inner)
-        for name, ref in region.results.items():
-            self.value(ref, inner)  # a result that is not there is an error here
-            del name
         return self.sinks(inner)
 
     def sinks(self, scope: _Scope) -> Waits:
         """The tasks of a scope, hints left out, that nothing else in it waits for."""
-        own = range(scope.start, len(self.drafts))
-        found = {task for task in own if self.drafts[task].task[2] != "hint"}
+        own = range(scope.start, len(self.tasks))
+        found = {task for task in own if self.tasks[task].form != "hint"}
         for task in own:
-            if self.drafts[task].task[2] != "hint":
-                found.difference_update(self.drafts[task].after)
+            if self.tasks[task].form != "hint":
+                found.difference_update(self.after[task])
         return tuple(sorted(found)) or scope.base
 
     def each(self, region: Region, scope: _Scope, waits: Waits) -> Waits:
@@ -505,9 +482,7 @@ class _Expansion:
         for index in range(items.items):
             there = items.part(index, index + 1) if flows else self.whole(items)
             bound = {"item": _Value("", (), item, ())}
-            steps.append(
-                self.iterate(region, scope, str(index), _union(waits, there), bound)
-            )
+            steps.append(self.iterate(region, scope, str(index), _union(waits, there), bound))
         whole = _union(*steps) if steps else _union(scope.base, waits)
         if flows or not steps:
             whole = _union(whole, self.whole(items))
@@ -534,9 +509,9 @@ class _Expansion:
                 turn = ends[index - 1 - early]
             there = items.part(index, index + 1) if flows else self.whole(items)
             bound = {"item": _Value("", (), shape, ()), "state": _Value("", (), 1, state)}
-            at = len(self.drafts)
+            at = len(self.tasks)
             end = self.iterate(region, scope, str(index), _union(waits, there, turn), bound)
-            awaited = set().union(*(draft.after for draft in self.drafts[at:]))
+            awaited = set().union(*self.after[at:])
             ends.append(_union(end, tuple(one for one in state if one not in awaited)))
         whole = ends[-1] if ends else _union(scope.base, waits, initial)
         if flows or not ends:
@@ -565,12 +540,10 @@ class _Expansion:
     def _result(self, region: Region, scope: _Scope, whole: Waits) -> None:
         for name in region.results:
             items = self.shapes.of(Ref(region.id, name)).items
-            scope.values[region.id, name] = _Value(
-                f"{region.id}:{name}", scope.path, items, whole
-            )
+            scope.values[region.id, name] = _Value(f"{region.id}:{name}", scope.path, items, whole)
 
     def _too_many(self) -> str:
-        most = Counter(draft.task[0].partition(":")[0] for draft in self.drafts)
+        most = Counter(task.primitive for task in self.tasks)
         node_id, number = most.most_common(1)[0] if most else (self.graph.nodes[0].id, 0)
         node: Node | None = self.graph.by_id.get(node_id)
         lists: dict[str, int] = {}
@@ -617,9 +590,3 @@ def _names_node(operand: Operand, node_id: str) -> bool:
 
 def _names(ids: Sequence[str], waits: Waits) -> tuple[str, ...]:
     return tuple(ids[one] for one in waits)
-
-
-def _name(draft: _Draft) -> str:
-    primitive, _, _, path, group, *_ = draft.task
-    where = "/".join((*path, primitive))
-    return where if group is None else f"{where}#{group}"

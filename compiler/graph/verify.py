@@ -109,7 +109,7 @@ class _Verifier:
         self.check_outputs()
         self.check_edges()
         if not self.problems:
-            self.check_cycles()
+            self.check_order()
         return self.problems
 
     def say(self, node_id: str, what: str) -> None:
@@ -220,6 +220,8 @@ class _Verifier:
             self.say(node_id, f"{name}: %{ref.node}:{ref.port} does not exist or is not in reach")
         elif ref.stream and not found.startswith("list<"):
             self.say(node_id, f"{name}: %{ref.node}:{ref.port} is no list, it cannot be a stream")
+        elif ref.node == node_id and node_id not in scope:
+            self.say(node_id, f"{name}: waits for itself")
 
     def port_type(self, ref: Ref, scope: tuple[str, ...]) -> str | None:
         """The type of the port as seen from ``scope``; None where it cannot be seen."""
@@ -274,11 +276,28 @@ class _Verifier:
             for end in (edge.source, edge.target):
                 if end not in self.nodes:
                     self.say(end, f"an {edge.kind} edge names it, but there is no such node")
+            if self.inside(edge.source, edge.target) or self.inside(edge.target, edge.source):
+                self.say(
+                    edge.target, f"the {edge.kind} edge from %{edge.source} joins it to itself"
+                )
         for edge in effect_edges(self.graph.nodes, self.graph.engines) - self.graph.edges:
             self.say(edge.target, f"the effect edge from %{edge.source} is missing")
 
-    def check_cycles(self) -> None:
+    def inside(self, node_id: str, region: str) -> bool:
+        """Whether the node is ``region``, or stands in it."""
+        return region in (node_id, *self.paths.get(node_id, ()))
+
+    def check_order(self) -> None:
+        """Nodes stand in chain order: each after what it waits for."""
+        needs = dependencies(self.graph)
+        place = {node.id: number for number, node in enumerate(self.graph.nodes)}
+        late = [(a, b) for a, found in needs.items() for b in found if place[b] > place[a]]
+        if not late:
+            return
         try:
-            TopologicalSorter(dependencies(self.graph)).prepare()
+            TopologicalSorter(needs).prepare()
         except CycleError as error:
             self.problems.append("a cycle: " + " -> ".join(f"%{id_}" for id_ in error.args[1]))
+            return
+        for target, source in sorted(late):
+            self.say(target, f"stands before %{source}, which it waits for")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 from teola.compiler.cost.profile import Entry, Profiles, load_profiles
+from teola.compiler.errors import CompileError
 from teola.compiler.graph.pgraph import Node, PGraph, Primitive
 
 
@@ -26,9 +27,24 @@ class Context:
 
 @dataclass(frozen=True)
 class Pass(ABC):
-    """A pure rewrite of the p-graph; its fields are its options on the command line."""
+    """A pure rewrite of the p-graph; its fields are its options on the command line: whole numbers
+    of at least the field's ``least`` (0 without one).
+
+    Raises:
+        CompileError: an option is out of range.
+    """
 
     name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            value, least = getattr(self, option.name), option.metadata.get("least", 0)
+            if type(value) is not int or value < least:
+                name = option.name.replace("_", "-")
+                raise CompileError(
+                    f"the pass {self.name}: {name} is a whole number of at least {least}, "
+                    f"not {value!r}"
+                )
 
     @abstractmethod
     def apply(self, graph: PGraph, context: Context) -> PGraph:

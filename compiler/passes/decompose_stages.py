@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from teola.compiler.graph.lengths import Lengths
 from teola.compiler.graph.operations import output_port
-from teola.compiler.graph.pgraph import Node, PGraph, Ref, Region
+from teola.compiler.graph.pgraph import Node, PGraph, Primitive, Ref, Region, refs
 from teola.compiler.passes.base import Context, Pass
 from teola.compiler.passes.rewriting import list_inputs, streamed, takes_apart
 
@@ -16,14 +16,15 @@ from teola.compiler.passes.rewriting import list_inputs, streamed, takes_apart
 class DecomposeStages(Pass):
     """Cut a list that is longer than its engine's efficient batch, or of unknown length, into
     groups of that batch, and let the map and scan primitives after it work on each group as it
-    comes (paper, section 4.2, stage decomposition).
+    comes (paper, section 4.2, stage decomposition). A list is cut where its groups come one after
+    another, or where they can go on one after another: else cutting it gains nothing.
 
     ``max_group`` bounds the items of a group.
     """
 
     name: ClassVar[str] = "decompose-stages"
 
-    max_group: int = 64
+    max_group: int = field(default=64, metadata={"least": 1})
 
     def apply(self, graph: PGraph, context: Context) -> PGraph:
         while (changed := self._sweep(graph, context)) is not graph:
@@ -32,7 +33,7 @@ class DecomposeStages(Pass):
 
     def _sweep(self, graph: PGraph, context: Context) -> PGraph:
         """Change every node that can be, in chain order: what follows sees what came before."""
-        sweep = _Sweep(graph, context, max(1, self.max_group))
+        sweep = _Sweep(graph, context, self.max_group)
         nodes = tuple(sweep.visit(node) for node in graph.nodes)
         unchanged = all(new is old for new, old in zip(nodes, graph.nodes, strict=True))
         return graph if unchanged else graph.with_(nodes=nodes)
@@ -43,14 +44,16 @@ class _Sweep:
         self.graph, self.context, self.max_group = graph, context, max_group
         self.lengths = Lengths(graph)
         self.now = dict(graph.by_id)
-        self.fed = {
-            ref.node for node in graph.nodes for ref in list_inputs(node).values() if not ref.fields
-        }
+        self.lists = {node.id: list_inputs(graph, node) for node in graph.nodes}
+        self.fed = {ref.node for lists in self.lists.values() for ref in lists.values()}
 
     def visit(self, node: Node) -> Node:
-        lists = list_inputs(node)
+        lists = self.lists[node.id]
         if lists and not any(ref.stream for ref in lists.values()):
             self.now[node.id] = self._changed(node, lists)
+        elif isinstance(node, Primitive) and node.group is not None and takes_apart(node):
+            growing = {name for name, ref in lists.items() if self._grows(ref)}
+            self.now[node.id] = streamed(node, growing, node.group)
         return self.now[node.id]
 
     def _changed(self, node: Node, lists: dict[str, Ref]) -> Node:
@@ -76,4 +79,4 @@ class _Sweep:
             return False
         if isinstance(producer, Region):
             return True
-        return any(one.stream for one in list_inputs(producer).values())
+        return any(ref.stream for _, ref in refs(producer))

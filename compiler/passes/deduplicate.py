@@ -98,9 +98,9 @@ class _Search:
         """Look for an equal unit before this one; else remember this one."""
         names = {node.id: f"<{number}>" for number, node in enumerate(unit)}
         candidates = self.seen.setdefault(self.signature(unit, names), [])
-        configs = [node.config for node in unit]
+        configs = [_config(node) for node in unit]
         for other in candidates:
-            if [node.config for node in other] == configs:
+            if [_config(node) for node in other] == configs:
                 self.twins.update({b.id: a.id for a, b in zip(other, unit, strict=True)})
                 return
         candidates.append(unit)
@@ -126,7 +126,7 @@ class _Search:
         if not isinstance(operand, Ref):
             return repr(operand.value)
         node = self.twins.get(operand.node, operand.node)
-        return names.get(node, node), replace(operand, node="")
+        return names.get(node, node), repr(replace(operand, node=""))
 
     def versions(self, node: Primitive) -> tuple[str, ...]:
         """The writers before ``node`` of what it reads."""
@@ -135,6 +135,11 @@ class _Search:
             return ()
         before = (one for one in self.effects if self.place[one.node.id] < self.place[node.id])
         return tuple(one.node.id for one in before if _writes_for(one, effect))
+
+
+def _config(node: Node) -> str:
+    """The settings as text: 1 and true are equal to Python, but not to an operation."""
+    return repr(sorted(node.config.items()))
 
 
 def _begins(head: Node, tail: Primitive) -> bool:

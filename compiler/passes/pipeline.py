@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from time import perf_counter
 
@@ -42,10 +42,22 @@ DEFAULT_LEVEL = "O2"
 
 Observer = Callable[[Pass, PGraph, PGraph], None]
 
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One pass that ran, with the graph before and after it (the same one: nothing changed)."""
+
+    by: Pass
+    before: PGraph
+    after: PGraph
+
+
 MAX_ROUNDS = 8
 """Rounds after which a pipeline that still rewrites is called diverging."""
 
 _STEP = re.compile(r"\s*(?P<name>[a-z-]+)\s*(?:\{(?P<options>[^}]*)\})?\s*(?:,|$)")
+
+_NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +138,23 @@ def _merged(reports: list[PassReport]) -> list[PassReport]:
     return kept
 
 
+def choose_passes(
+    level: str, passes: Sequence[Pass] | None = None, disable: Collection[str] = ()
+) -> tuple[Pass, ...]:
+    """The passes of a level, or ``passes`` instead of them, without those that ``disable`` names.
+
+    Raises:
+        CompileError: there is no such level or pass.
+    """
+    if level not in LEVELS:
+        raise CompileError(f"there is no level -{level}; there are: -{', -'.join(LEVELS)}")
+    for name in disable:
+        if name not in PASSES:
+            raise CompileError(f"there is no pass {name!r}; there are: {', '.join(PASSES)}")
+    chosen = LEVELS[level] if passes is None else tuple(passes)
+    return tuple(step for step in chosen if step.name not in disable)
+
+
 def parse_pipeline(text: str) -> tuple[Pass, ...]:
     """Read ``prune-order,decompose-stages{max-group=32}``.
 
@@ -147,12 +176,14 @@ def _step(name: str, options: str) -> Pass:
     kind = PASSES.get(name)
     if kind is None:
         raise CompileError(f"there is no pass {name!r}; there are: {', '.join(PASSES)}")
-    known = {option.name.replace("_", "-"): option for option in fields(kind)}
-    values: dict[str, int] = {}
+    known = {option.name.replace("_", "-"): option.name for option in fields(kind)}
+    values: dict[str, int | str] = {}
     for setting in filter(None, (part.strip() for part in options.split(","))):
-        key, _, value = setting.partition("=")
-        if key not in known or not value.strip("-").isdigit():
-            have = ", ".join(f"{option}=<int>" for option in known) or "none"
-            raise CompileError(f"the pass {name} has no option {setting!r}; it has: {have}")
-        values[known[key].name] = int(value)
+        key, _, value = (part.strip() for part in setting.partition("="))
+        if key not in known:
+            have = ", ".join(known) or "none"
+            raise CompileError(f"the pass {name} has no option {key!r}; it has: {have}")
+        if known[key] in values:
+            raise CompileError(f"the pass {name}: {key} is given twice")
+        values[known[key]] = int(value) if _NUMBER.fullmatch(value) else value
     return kind(**values)

@@ -32,7 +32,7 @@ def _sweep(graph: PGraph) -> PGraph:
     now = dict(graph.by_id)
     paced: set[str] = set()
     for node in graph.nodes:
-        lists = list_inputs(node)
+        lists = list_inputs(graph, node)
         early = {name for name, ref in lists.items() if _comes_early(now, paced, ref)}
         if early:
             paced.add(node.id)

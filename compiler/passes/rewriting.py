@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
-from teola.compiler.graph.operations import OPERATIONS, input_kind
-from teola.compiler.graph.pgraph import Edge, Guard, Node, Operand, PGraph, Primitive, Ref, Region
+from teola.compiler.graph.operations import OPERATIONS, input_kind, output_port
+from teola.compiler.graph.pgraph import (
+    BOUND_PORTS,
+    INPUTS,
+    Edge,
+    Guard,
+    Node,
+    Operand,
+    PGraph,
+    Primitive,
+    Ref,
+    Region,
+)
 
 
 def is_hint(node: Node) -> bool:
@@ -20,18 +31,36 @@ def hinted(node: Node) -> str | None:
     return str(node.config.get("hint")) if is_hint(node) else None
 
 
-def list_inputs(node: Node) -> dict[str, Ref]:
-    """The references that a node may take item by item: those into its map and scan inputs."""
-    return {
+def list_inputs(graph: PGraph, node: Node) -> dict[str, Ref]:
+    """The references that a node may take item by item: lists into its map and scan inputs. Where
+    those of a map cannot all be cut alike, there is none."""
+    found = {
         name: operand
         for name, operand in node.inputs.items()
         if isinstance(operand, Ref) and input_kind(node, name) in ("map", "scan")
     }
+    lists = {name: ref for name, ref in found.items() if _is_list(graph, ref)}
+    return lists if takes_apart(node) or len(lists) == len(found) else {}
 
 
 def takes_apart(node: Node) -> bool:
     """Whether each list input may come at its own pace: those of a scan need not line up."""
-    return all(input_kind(node, name) == "scan" for name in list_inputs(node))
+    return all(input_kind(node, name) != "map" for name in node.inputs)
+
+
+def _is_list(graph: PGraph, ref: Ref) -> bool:
+    """Whether the port that is referred to is known to give items: a field of a record, or what
+    a region binds to one item, is only known to be a value."""
+    if ref.fields:
+        return False
+    if ref.node == INPUTS:
+        types = [port.type for port in graph.inputs if port.name == ref.port]
+        return bool(types) and types[0].startswith("list<")
+    producer = graph.by_id[ref.node]
+    port = output_port(producer, ref.port)
+    if port is None and isinstance(producer, Region):
+        return BOUND_PORTS[producer.kind].get(ref.port, "").startswith("list<")
+    return port is not None and port.is_list
 
 
 def streamed(node: Node, names: Collection[str], group: int) -> Node:

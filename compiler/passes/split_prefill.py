@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from teola.compiler.graph.operations import OPERATIONS
-from teola.compiler.graph.pgraph import Node, PGraph, Primitive, Ref, Region
+from teola.compiler.graph.pgraph import Guard, Node, Operand, PGraph, Primitive, Ref, Region
 from teola.compiler.graph.readiness import Readiness
 from teola.compiler.passes.base import Context, Pass
 from teola.compiler.passes.rewriting import hinted
@@ -37,22 +37,28 @@ class SplitPrefill(Pass):
         if not calls:
             return graph
         ready = Readiness(graph, lambda node: context.entry(graph, node) is not None)
-        warm_ups = [one for call in calls if (one := self._warm_up(graph, ready, call))]
+        taken = set(graph.by_id)
+        warm_ups = []
+        for call in calls:
+            if names := _early(ready, call):
+                warm_ups.append(self._warm_up(graph, call, names, taken))
+                taken.add(warm_ups[-1].id)
         return self._with(graph, warm_ups) if warm_ups else graph
 
-    def _warm_up(self, graph: PGraph, ready: Readiness, call: Primitive) -> Primitive | None:
-        names = _early(ready, call)
-        if not names:
-            return None
+    def _warm_up(
+        self, graph: PGraph, call: Primitive, names: Iterable[str], taken: Collection[str]
+    ) -> Primitive:
         inputs = {name: call.inputs[name] for name in names}
         stem = call.id.rpartition(".")[0] or call.id
+        region, guard = _place(graph, call, inputs.values())
         return replace(
             call,
-            id=_fresh(graph, f"{stem}.{HINT}"),
+            id=_fresh(taken, f"{stem}.{HINT}"),
             operation=HINT,
             inputs=inputs,
             config={"hint": call.id, "min_new_tokens": self.min_new_tokens},
-            region=_place(graph, call, inputs.values()),
+            guard=guard,
+            region=region,
         )
 
     def _with(self, graph: PGraph, warm_ups: Iterable[Primitive]) -> PGraph:
@@ -105,26 +111,32 @@ def _parts(config: Mapping[str, Any]) -> Iterator[frozenset[str]]:
             yield from (part.needs for part in template(entry["template"]).parts)
 
 
-def _place(graph: PGraph, call: Primitive, operands: Iterable[object]) -> str:
-    """The outermost region in which all operands can be seen."""
-    around = [""]
-    region = call.region
-    while region:
-        around.insert(1, region)
-        region = graph.by_id[region].region
+def _place(
+    graph: PGraph, call: Primitive, operands: Iterable[Operand]
+) -> tuple[str, tuple[Guard, ...]]:
+    """The outermost region in which all operands can be seen, and the guards that a call inside
+    has there: its own, and those of the regions between."""
+    inside: list[Node] = [call]
+    while inside[0].region:
+        inside.insert(0, graph.by_id[inside[0].region])
+    around = ["", *(node.id for node in inside[:-1])]
     deepest = 0
-    for operand in operands:
+    conditions = [one.condition for node in inside for one in node.guard]
+    for operand in (*operands, *conditions):
         if isinstance(operand, Ref):
             node = graph.by_id.get(operand.node)
             if operand.node in around:
                 deepest = max(deepest, around.index(operand.node))
             elif node is not None and node.region in around:
                 deepest = max(deepest, around.index(node.region))
-    return around[deepest]
+    guards: list[Guard] = []
+    for node in inside[deepest:]:
+        guards += [one for one in node.guard if one not in guards]
+    return around[deepest], tuple(guards)
 
 
-def _fresh(graph: PGraph, name: str) -> str:
+def _fresh(taken: Collection[str], name: str) -> str:
     number = 1
-    while (found := name if number == 1 else f"{name}_{number}") in graph.by_id:
+    while (found := name if number == 1 else f"{name}_{number}") in taken:
         number += 1
     return found

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from teola.runtime.cli.ending import CommandError, ending, say
-from teola.runtime.cli.options import Debug, File, Optimization, Sets, examples, one_of
+from teola.runtime.cli.options import (
+    Debug,
+    Disable,
+    File,
+    Optimization,
+    Passes,
+    Profile,
+    Sets,
+    examples,
+    one_of,
+)
 from teola.runtime.cli.sources import read_plan, write_file
 from teola.runtime.cli.terminal import write_now
 
@@ -61,15 +71,9 @@ def compile_file(
         ),
     ] = None,
     level: Optimization = None,
-    passes: Annotated[
-        str | None,
-        typer.Option(
-            "-p",
-            "--passes",
-            metavar="LIST",
-            help="Run exactly these passes, comma-separated, instead of those of -O.",
-        ),
-    ] = None,
+    passes: Passes = None,
+    disable: Disable,
+    profile: Profile = None,
     sets: Sets,
     debug: Debug = False,
 ) -> None:
@@ -80,7 +84,9 @@ def compile_file(
     with ending(debug=debug):
         emit = emit or _by_ending(output)
         _keep_source(file, output)
-        plan = read_plan(file, level=level, passes=passes, sets=sets)
+        plan = read_plan(
+            file, level=level, passes=passes, disable=disable, sets=sets, profile=profile
+        )
         text = _emitted(plan, emit, output)
         if output is None:
             write_now(text)

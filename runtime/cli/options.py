@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
@@ -46,9 +47,39 @@ Optimization = Annotated[
     str | None,
     typer.Option(
         "-O",
-        metavar="0|1",
-        help="-O0: the chain of modules as written. -O1 (default): independent work in parallel.",
+        metavar="0|1|2",
+        help="-O0: the chain of modules as written. -O1: independent work in parallel, equal work "
+        "once. -O2 (default): and long lists, decoded items and prompts flow in parts.",
         show_default=False,
+    ),
+]
+
+
+Passes = Annotated[
+    str | None,
+    typer.Option(
+        "-p",
+        "--passes",
+        metavar="LIST",
+        help="Run exactly these passes, comma-separated, instead of those of -O.",
+    ),
+]
+Disable = Annotated[
+    list[str],
+    typer.Option(
+        "--disable",
+        metavar="PASS",
+        help="Leave out a pass of -O or -p. Repeatable.",
+        default_factory=list,
+        show_default=False,
+    ),
+]
+Profile = Annotated[
+    Path | None,
+    typer.Option(
+        "--profile",
+        metavar="FILE",
+        help="What the engines cost, as `teola profile` has measured it.",
     ),
 ]
 

@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from teola.runtime.cli.ending import ending
-from teola.runtime.cli.options import Debug, File, Optimization, Quiet, Sets, examples
+from teola.runtime.cli.options import (
+    Debug,
+    Disable,
+    File,
+    Optimization,
+    Passes,
+    Profile,
+    Quiet,
+    Sets,
+    examples,
+)
 from teola.runtime.cli.sources import read_plan
 from teola.runtime.cli.values import read_inputs
 from teola.runtime.cli.words import refuse_words
@@ -42,6 +52,9 @@ def run(
         ),
     ],
     level: Optimization = None,
+    passes: Passes = None,
+    disable: Disable,
+    profile: Profile = None,
     sets: Sets,
     as_json: Annotated[
         bool,
@@ -69,7 +82,9 @@ def run(
     with ending(debug=debug):
         if context.args:
             refuse_words(context, file)
-        plan = read_plan(file, level=level, sets=sets)
+        plan = read_plan(
+            file, level=level, passes=passes, disable=disable, sets=sets, profile=profile
+        )
         values = read_inputs(inputs, plan.graph.inputs)
         from teola.runtime.cli.execution import Wishes, run_plan
 

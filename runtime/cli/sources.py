@@ -4,33 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from teola.runtime.cli.ending import CommandError
 
 if TYPE_CHECKING:
+    from teola.compiler.api import Compilation
     from teola.compiler.plan import Plan
 
 
-def read_plan(
-    name: str, *, level: str | None = None, passes: str | None = None, sets: Sequence[str] = ()
-) -> Plan:
+class Wishes(TypedDict, total=False):
+    """What a command line says about compiling: see the options of the same names."""
+
+    level: str | None
+    passes: str | None
+    disable: Sequence[str]
+    sets: Sequence[str]
+    profile: Path | None
+
+
+def read_plan(name: str, **wishes: Unpack[Wishes]) -> Plan:
     """Compile or load what ``name`` means.
 
     Raises:
-        CommandError: a level or passes for a plan, which is compiled already.
+        CommandError: options of a compilation for a plan, which is compiled already.
         CompileError: the file is missing or not valid.
     """
-    from teola.compiler.api import DEFAULT_LEVEL, compile_workflow
+    return read_compilation(name, **wishes).plan
+
+
+def read_compilation(name: str, **wishes: Unpack[Wishes]) -> Compilation:
+    """As ``read_plan``, with every step of the compilation.
+
+    Raises:
+        CommandError: as ``read_plan``.
+        CompileError: as ``read_plan``.
+    """
+    from teola.compiler.api import DEFAULT_LEVEL, compilation
     from teola.compiler.passes.pipeline import parse_pipeline
 
-    if is_plan(name) and (level is not None or passes is not None):
-        raise CommandError(f"{name}: a plan is compiled already: give -O and -p when compiling it")
-    return compile_workflow(
+    if is_plan(name) and any(value for key, value in wishes.items() if key != "sets"):
+        raise CommandError(
+            f"{name}: a plan is compiled already: give -O, -p, --disable and --profile when "
+            "compiling it"
+        )
+    level, passes = wishes.get("level"), wishes.get("passes")
+    return compilation(
         name,
         level=DEFAULT_LEVEL if level is None else f"O{level}",
         passes=None if passes is None else parse_pipeline(passes),
-        sets=sets,
+        disable=wishes.get("disable", ()),
+        sets=wishes.get("sets", ()),
+        profile=wishes.get("profile"),
     )
 
 

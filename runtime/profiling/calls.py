@@ -15,10 +15,10 @@ from teola.runtime.profiling.errors import MeasureError
 from teola.runtime.profiling.probe import Probe, Sample, Subject, sample
 from teola.runtime.profiling.texts import Texts
 
-PROMPT = 256
+PROMPT = 128
 """Tokens of a prompt, where their number is not what is varied."""
-PROMPTS = (64, 128, 512, 1024, 2048, 4096, 8192)
-ANSWER = 48
+PROMPTS = (64, 256, 512, 1024, 2048, 4096, 8192)
+ANSWER = 32
 """Tokens of an answer whose steps are measured."""
 _numbers = count(1)
 

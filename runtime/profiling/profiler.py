@@ -116,23 +116,23 @@ class _Profiler:
 
         async with EnginePool(wrap=tapped) as pool:
             pool.listeners.append(self.on_event)
-            engine = pool.engine(name, config)
 
             async def subject() -> Subject:
+                engine = pool.engine(name, config)
                 capabilities = await _ready(engine)
                 self.details[name] = capabilities.details
-                if engine.kind == "embedder" and capabilities.dimension:
+                if kind == "embedder" and capabilities.dimension:
                     self.dimension = capabilities.dimension
                 return Subject(taps[0], taps[0], capabilities, engine.tokenizer, self.dimension)
 
+            kind = str(config["kind"])
             settings = entry_settings(config)
-            operations = _operations_of(engine.kind)
-            if not operations:
-                self._missing("", name, f"no operation runs on engines of kind {engine.kind}")
-            for operation in operations:
+            for operation in _operations_of(kind):
                 await self._operation(
                     operation, name, settings, partial(_probe, operation, subject)
                 )
+            if not _operations_of(kind):
+                self._missing("", name, f"no operation runs on engines of kind {kind}")
             if (chunk := _chunk_of(self.graph)) is not None and chunk[0] in names:
                 await self._operation("chunk", "", {}, partial(_chunking, chunk[1], subject))
 
@@ -152,9 +152,11 @@ class _Profiler:
             self._missing(operation, engine, f"a profile cannot tell it from engine {other}")
             return
         began = self.clock()
-        self.on_event(ModuleStarted(title, began - self.began))
         try:
-            found = await self._measure(operation, engine, settings, await probe(), title)
+            made = await probe()
+            began = self.clock()
+            self.on_event(ModuleStarted(title, began - self.began))
+            found = await self._measure(operation, engine, settings, made, title)
         except Exception as error:  # noqa: BLE001 - an engine raises anything; it is the cause
             known = isinstance(error, TeolaError)
             cause = str(error) if known else f"{type(error).__name__}: {error}"

@@ -15,8 +15,9 @@ Conditions = tuple[int, int]
 """Items of a batch, tokens of an item."""
 Tell = Callable[[int], None]
 """Is told how many batches have run."""
-SHARE = 8
-"""A batch may take the effort's seconds divided by this."""
+SHARE = 4
+"""A run may take the effort's seconds divided by this."""
+TRIES = 2
 GROWTH = 1.5
 """How much more than its tokens say a longer item may take: attention grows by their square."""
 
@@ -30,13 +31,13 @@ class Effort:
     most: int = 15
 
     @property
-    def batch_ms(self) -> float:
+    def batch_s(self) -> float:
         """The longest batch that is worth its time."""
-        return self.seconds * 1000 / SHARE
+        return self.seconds / SHARE
 
 
 FULL = Effort()
-QUICK = Effort(seconds=6.0, least=3, most=5)
+QUICK = Effort(seconds=10.0, least=3, most=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,27 +91,33 @@ class _Sweep:
         self.tell(self.batches)
         return taken
 
-    async def _try(self, items: int, tokens: int) -> float | None:
-        """The milliseconds of a batch, the better of two; None where it fails and that ends it."""
+    async def _try(self, items: int, tokens: int) -> tuple[float, float] | None:
+        """Milliseconds of a batch, the better of two, and the seconds that one run takes with all
+        its preparations; None where it fails, which ends a series."""
+        began = self.clock()
         try:
-            taken = [await self._batch(items, tokens) for _ in range(2)]
+            taken = [await self._batch(items, tokens) for _ in range(TRIES)]
         except MeasureError as error:
             if not self.samples:
                 raise
             self.note = f"not measured from {items} items of {tokens} tokens on: {error}"
             return None
         self.samples[items, tokens] = []
-        return min(one.ms for one in taken)
+        return min(one.ms for one in taken), (self.clock() - began) / TRIES
 
     async def _grow(self) -> list[tuple[int, float]]:
         """Double the items until it does not pay, does not fit or takes too long."""
         curve: list[tuple[int, float]] = []
         items = 1
-        while (ms := await self._try(items, self.probe.usual)) is not None:
-            curve.append((items, ms))
+        while (tried := await self._try(items, self.probe.usual)) is not None:
+            curve.append((items, tried[0]))
             items *= 2
-            fits = self.probe.fits(items, self.probe.usual) and ms * 2 <= self.effort.batch_ms
-            if not (fits and still_rises(curve)):
+            if not (still_rises(curve) and self.probe.fits(items, self.probe.usual)):
+                break
+            if tried[1] * 2 > self.effort.batch_s:
+                self.note = (
+                    f"not measured from {items} items on: a run would take {tried[1] * 2:.1f} s"
+                )
                 break
         return curve
 
@@ -120,18 +127,17 @@ class _Sweep:
         for tokens in self.probe.lengths:
             if (items, tokens) in self.samples or not self.probe.fits(items, tokens):
                 continue
-            if expected * tokens > self.effort.batch_ms:
+            if expected * tokens > self.effort.batch_s:
                 return
-            ms = await self._try(items, tokens)
-            if ms is None:
+            if (tried := await self._try(items, tokens)) is None:
                 return
-            expected = ms / tokens * GROWTH
+            expected = tried[1] / tokens * GROWTH
 
     async def _rounds(self) -> None:
         end = self.clock() + self.effort.seconds
         order = list(self.samples)
         for done in range(self.effort.most):
-            if done >= self.effort.least and self.clock() > end:
+            if done >= self.effort.least and self.clock() >= end:
                 return
             for conditions in order:
                 self.samples[conditions].append(await self._batch(*conditions))

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 
 from teola.compiler.api import compile_workflow
+from teola.compiler.cost.profile import load_profiles
 from teola.compiler.errors import GraphError, PlanError
 from teola.compiler.graph.pgraph import InputPort, OutputPort, PGraph, Ref
-from teola.compiler.passes.pipeline import run_pipeline
+from teola.compiler.passes.pipeline import LEVELS, PASSES, run_pipeline
 from teola.compiler.plan import Plan, load_plan, plan_schema
 from teola.compiler.version import VERSION
 from tests.generators import pgraphs, workflows
@@ -69,7 +70,7 @@ def test_a_workflow_gives_the_same_bytes_every_time(text):
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "w.yaml")
         file.write_text(text)
-        for level in ("O0", "O1"):
+        for level in LEVELS:
             one, two = (compile_workflow(file, level=level) for _ in range(2))
             assert one.to_json() == two.to_json()
             assert load_plan(one.to_json(), "p", None).graph == one.graph
@@ -80,9 +81,10 @@ def test_a_plan_says_what_it_was_made_by(workflow):
     data = json.loads(compile_workflow(workflow).to_json())
     assert data["schema"] == "teola.plan/1"
     assert data["compiler"] == VERSION
-    assert data["level"] == "O1"
+    assert data["level"] == "O2"
+    assert data["profile"] == load_profiles().digest
     assert data["deadline_s"] == 90
-    assert {entry["name"] for entry in data["passes"]} == {"prune-order", "remove-dead"}
+    assert {entry["name"] for entry in data["passes"]} == set(PASSES)
     assert len(data["content_hash"]) == 64
 
 

@@ -1,4 +1,4 @@
-"""SVG through Graphviz's ``dot``."""
+"""SVG and PNG through Graphviz's ``dot``."""
 
 from __future__ import annotations
 
@@ -18,23 +18,36 @@ def draw_svg(view: View) -> str:
     Raises:
         CompileError: Graphviz is not installed, or failed.
     """
+    return _dot(view, "svg").decode()
+
+
+def draw_png(view: View) -> bytes:
+    """The view as PNG.
+
+    Raises:
+        CompileError: Graphviz is not installed, or failed.
+    """
+    return _dot(view, "png")
+
+
+def _dot(view: View, form: str) -> bytes:
     dot = shutil.which("dot")
     if dot is None:
         raise CompileError(
-            "SVG needs Graphviz's program 'dot', which is not installed: install the package "
-            "graphviz of your system, or draw text or DOT instead"
+            f"{form.upper()} needs Graphviz's program 'dot', which is not installed: install the "
+            "package graphviz of your system, or draw text, DOT or HTML instead"
         )
     try:
         done = subprocess.run(
-            [dot, "-Tsvg"],
-            input=draw_dot(view),
+            [dot, f"-T{form}"],
+            input=draw_dot(view).encode(),
             capture_output=True,
-            text=True,
             timeout=TIMEOUT_S,
             check=True,
         )
     except subprocess.CalledProcessError as error:
-        raise CompileError(f"Graphviz failed: {error.stderr.strip()}") from error
+        why = error.stderr.decode(errors="replace").strip()
+        raise CompileError(f"Graphviz failed: {why}") from error
     except subprocess.TimeoutExpired as error:
         raise CompileError(f"Graphviz gave no picture within {TIMEOUT_S} s") from error
     return done.stdout
