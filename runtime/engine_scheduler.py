@@ -77,6 +77,7 @@ class BatchScheduler(TaskQueue[Runs]):
                 part.task.started()
             self.running = asyncio.ensure_future(self._run(batch))
             results = await self.running
+            self.sent, self.running = [], None
             for part, result, generation in zip(batch, results, generations, strict=True):
                 if part.task.generation == generation:
                     part.task.deliver(part.indices, result)

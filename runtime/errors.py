@@ -68,12 +68,16 @@ class ModuleError(RunError):
         super().__init__(f"{place}: {cause}")
         self.place, self.cause, self.kind = place, cause, kind
 
+    def at(self, place: Place) -> ModuleError:
+        """The error as the workflow of ``place`` calls it."""
+        return self if place == self.place else type(self)(place, self.cause, self.kind)
+
 
 class TaskTimeout(ModuleError):
     """A task's clock ran out."""
 
-    def __init__(self, place: Place, cause: str) -> None:
-        super().__init__(place, cause, "timeout")
+    def __init__(self, place: Place, cause: str, kind: str = "timeout") -> None:
+        super().__init__(place, cause, kind)
 
 
 class StateLost(ModuleError):

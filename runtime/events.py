@@ -22,6 +22,13 @@ class EngineStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Warned:
+    """Something about the inputs that the user should know; the run goes on."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModuleStarted:
     """The module's first primitive began, ``at_s`` seconds after the query's start."""
 
@@ -82,6 +89,7 @@ class RunFinished:
 
 Event: TypeAlias = (
     EngineStatus
+    | Warned
     | ModuleStarted
     | ModuleProgress
     | ModuleFinished

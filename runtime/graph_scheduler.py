@@ -9,7 +9,7 @@ from typing import Any
 
 from teola.compiler.errors import TeolaError
 from teola.compiler.graph.pgraph import INPUTS, Const, Primitive, Ref
-from teola.runtime.errors import ModuleError, RunError
+from teola.runtime.errors import ModelError, ModuleError, RunError
 from teola.runtime.instance.blueprint import Blueprint, Prepared
 from teola.runtime.instance.generate import GenerateRun
 from teola.runtime.instance.primitive import PrimitiveRun, ScanRun
@@ -56,9 +56,18 @@ class GraphScheduler:
         self.draining = True
         try:
             while self.actions:
-                self.actions.popleft()()
+                self._do(self.actions.popleft())
         finally:
             self.draining = False
+
+    def _do(self, action: Callable[[], None]) -> None:
+        """Actions guard themselves; what still gets out of one must not stop the others."""
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 - told to the loop, which logs it
+            self.loop.call_exception_handler(
+                {"message": "an action of the graph scheduler failed", "exception": error}
+            )
 
     def start(self, query: Query, inputs: dict[str, Cell]) -> None:
         """Instantiate the plan for a query: what is computed already, or being computed for
@@ -71,7 +80,8 @@ class GraphScheduler:
             try:
                 for prepared in self.blueprint.top:
                     if prepared.id not in skipped:
-                        run = self.obtain(prepared, query.scope, (query,), keys.get(prepared.id))
+                        own = ((query, prepared),)
+                        run = self.obtain(prepared, query.scope, own, keys.get(prepared.id))
                         query.scope.runs[prepared.id] = run
                         if prepared.head is not None:
                             query.scope.runs[prepared.head.id] = run
@@ -139,22 +149,23 @@ class GraphScheduler:
         self,
         prepared: Prepared,
         scope: Scope,
-        users: Sequence[Query],
+        users: Sequence[tuple[Query, Prepared]],
         key: Key | None = None,
     ) -> Run:
-        """The run of a node in a scope: one with equal content, or a new one."""
+        """The run of a node in a scope, one with equal content or a new one, for ``users`` with
+        the nodes of their plans."""
         sources: dict[str, Source] | None = None
         if key is None and self.share and prepared.static is not None:
             sources = _sources(prepared, scope)
             key = _key(prepared, sources)
         if key is not None and (shared := self.pool.shared.get(key)) and shared.usable:
             self.pool.touch(shared)
-            for user in users:
-                user.attach(shared)
+            for user, own in users:
+                user.attach(shared, own)
             return shared
         run = self._create(prepared, scope, sources or _sources(prepared, scope), key)
-        for user in users:
-            user.attach(run)
+        for user, own in users:
+            user.attach(run, own)
         if key is not None:
             self.pool.shared[key] = run
         run.connect()
@@ -165,14 +176,15 @@ class GraphScheduler:
     ) -> Run:
         if prepared.form == "region":
             kind: type[Run] = KINDS[prepared.node.kind]  # type: ignore[union-attr]  # a region
+            scope = scope if scope.parent else scope.only(prepared.outside)
         else:
             kind = {"llm": GenerateRun, "scan": ScanRun}.get(prepared.form, PrimitiveRun)
         run = kind(prepared, scope, sources, key, self)
         run.home = self.engines.get(prepared.place.engine or "")
-        for operand in (operand for _, operand in prepared.inputs if isinstance(operand, Ref)):
-            before = scope.runs.get(operand.node)
+        for index, (_, operand) in enumerate(prepared.inputs):
+            before = scope.runs.get(operand.node) if isinstance(operand, Ref) else None
             if isinstance(before, Run) and not before.over:
-                run.upstream += (before,)
+                run.upstream += ((index, before),)
         return run
 
     def execute(self, run: Run, group: int, inputs: dict[str, Any]) -> None:
@@ -207,7 +219,10 @@ class GraphScheduler:
         def reached(error: TeolaError | None) -> None:
             if run.over:
                 return
-            if error is not None:
+            if isinstance(error, ModelError):  # the module that asked first is not to blame
+                for query in tuple(run.users):
+                    query.fail(ModelError(f"engine '{engine.name}': {error}"))
+            elif error is not None:
                 cause = f"engine '{engine.name}' did not start: {error}"
                 run.fail(ModuleError(run.prepared.place, cause))
             else:
@@ -228,8 +243,10 @@ class GraphScheduler:
         """End a run whose groups are all in."""
         operation = run.prepared.operation
         outputs = operation.outputs if operation else {}
-        values = {name: 0 for name, out in outputs.items() if out.combine == "sum"}
-        values.update(getattr(run, "values", {}))
+        values: dict[str, Any] = getattr(run, "values", {})
+        for name, out in outputs.items():
+            if out.combine == "sum":
+                values.setdefault(name, 0)
         if run.prepared.form == "engine" and publish_items(self, run, values):
             return
         run.finish(values)
@@ -247,9 +264,12 @@ class GraphScheduler:
         if run.prepared.form == "engine":
             discard_items(self, run)
 
-    def release(self, run: Run, query: Query) -> None:
+    def release(self, run: Run) -> None:
         """A query leaves a run; the last one out ends it."""
-        if run.users or run.retained:
+        if run.users:
+            return
+        if run.retained:
+            self.pool.shrink()
             return
         if run.key is not None and self.pool.shared.get(run.key) is run:
             del self.pool.shared[run.key]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +14,42 @@ from teola.compiler.locations import DOCUMENT_TYPES
 from teola.compiler.plan import Plan
 from teola.compiler.types import parse_type
 from teola.compiler.values import coerced, mismatch
-from teola.runtime.documents import content_key, read_documents
+from teola.runtime.documents import Documents, content_key, read_documents
 from teola.runtime.errors import InputError
 from teola.runtime.keys import digest, of_input
 from teola.runtime.operations.collections import CollectionHandle
 from teola.runtime.values import Cell, constant
 
 
-async def bind_inputs(plan: Plan, given: Mapping[str, Any]) -> dict[str, Cell]:
-    """One complete cell an input, with its content key.
+@dataclass(frozen=True, slots=True)
+class BoundInputs:
+    """One complete cell an input, with its content key, and what the user should know of them."""
+
+    cells: dict[str, Cell]
+    warnings: tuple[str, ...]
+
+
+async def bind_inputs(plan: Plan, given: Mapping[str, Any]) -> BoundInputs:
+    """Fill in, check and read the inputs of a run.
 
     Raises:
         InputError: an unknown or missing input, or a value of the wrong type: names the input, the
             expected type and what came; documents that cannot be read, each with its problem.
     """
     check_names(plan, given)
-    cells = {}
+    cells: dict[str, Cell] = {}
+    warnings: list[str] = []
     for port in plan.graph.inputs:
         own = port.name in given
         value = given[port.name] if own else (port.default or (None,))[0]
         if port.type in DOCUMENT_TYPES:
-            cells[port.name] = await _documents(port, value, None if own else plan.base)
+            found = await _documents(port, value, None if own else plan.base)
+            cells[port.name] = _document_cell(port, value, found.texts)
+            warnings += [f"input '{port.name}': {warning}" for warning in found.warnings]
         else:
             value = _checked(port, value)
             cells[port.name] = constant(value, of_input(value))
-    return cells
+    return BoundInputs(cells, tuple(warnings))
 
 
 def check_names(plan: Plan, given: Mapping[str, Any]) -> None:
@@ -66,20 +78,23 @@ def _checked(port: InputPort, value: Any) -> Any:
     return coerced(value, declared)
 
 
-async def _documents(port: InputPort, value: Any, base: Path | None) -> Cell:
+async def _documents(port: InputPort, value: Any, base: Path | None) -> Documents:
     _checked(port, _paths_as_text(value))
     try:
-        documents = await asyncio.to_thread(read_documents, value, base)
+        return await asyncio.to_thread(read_documents, value, base)
     except InputError as error:
         raise InputError(f"input '{port.name}': {error}") from error
+
+
+def _document_cell(port: InputPort, value: Any, documents: list[dict[str, Any]]) -> Cell:
     key = digest(b"documents", content_key(documents).encode())
-    if port.type == "document":
-        if len(documents) != 1:
-            raise InputError(
-                f"input '{port.name}' must be one document; {value!r} names {len(documents)}"
-            )
-        return constant(documents[0], key)
-    return constant(documents, key)
+    if port.type != "document":
+        return constant(documents, key)
+    if len(documents) != 1:
+        raise InputError(
+            f"input '{port.name}' must be one document; {value!r} names {len(documents)}"
+        )
+    return constant(documents[0], key)
 
 
 def _paths_as_text(value: Any) -> Any:

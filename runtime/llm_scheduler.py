@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from itertools import count
 from typing import Protocol
@@ -14,6 +15,7 @@ from teola.runtime.policies import Budget, Policy
 from teola.runtime.task_queue import TaskQueue
 
 _ids = count(1)
+LOG = logging.getLogger(__name__)
 
 
 class Generates(Protocol):
@@ -132,6 +134,8 @@ class LLMScheduler(TaskQueue[Generates]):
                 await self.engine.abort([task_id])
             except EngineDied:
                 return  # a dead engine holds nothing
+            except Exception:  # the caller is gone; only the log can be told
+                LOG.exception("the call %s was not aborted and may still run", task_id)
 
     def died(self, message: str) -> None:
         """The engine's host is gone: what ran has failed."""

@@ -54,7 +54,3 @@ class Fifo:
             if not task.todo:
                 queue.popleft()
         return batch or None
-
-
-POLICIES: dict[str, type[Policy]] = {"fifo": Fifo}
-"""Every policy by name."""

@@ -45,7 +45,7 @@ class EnginePool:
         self.retained_bytes = retained_bytes
         self.listeners: list[Callable[[EngineStatus], None]] = []
         self.jobs: set[asyncio.Task[Any]] = set()
-        self.arrivals = 0
+        self.queries = 0
         self.closed = False
         self._wrap = wrap
 
@@ -91,6 +91,10 @@ class EnginePool:
         for cell in run.cells.values():
             cell.pinned = True
         self.retained[run.key] = run
+        self.shrink()
+
+    def shrink(self) -> None:
+        """Drop the oldest retained collections that no query uses while they take too much."""
         while self._used_bytes() > self.retained_bytes and len(self.retained) > 1:
             if not self._drop_oldest():
                 return
@@ -112,6 +116,21 @@ class EnginePool:
                 run.dispose()
                 return True
         return False
+
+    def enter(self) -> None:
+        """A query begins."""
+        self.queries += 1
+
+    def leave(self) -> None:
+        """A query has ended; with the last one nothing of any may be left."""
+        self.queries -= 1
+        if self.queries == 0:
+            asyncio.get_running_loop().call_soon(self._check_idle)
+
+    def _check_idle(self) -> None:
+        if self.queries == 0 and not self.closed:
+            for problem in self.check_integrity():
+                LOG.error("an idle engine pool is not clean: %s", problem)
 
     def job(self, work: Any) -> None:
         """Do something in the background that the pool waits for when it closes."""

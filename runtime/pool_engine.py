@@ -111,7 +111,7 @@ class PooledEngine:
             self.handle = handle
             if self.kind == "llm":
                 handle.listen(self.calls.events)
-            self.capabilities = await handle.start()
+            self.capabilities = self._checked(await handle.start())
             self._up(handle)
         except TeolaError as error:
             self._failed(error)
@@ -135,6 +135,17 @@ class PooledEngine:
             ensure, self.config, progress, cancelled=self.stop_fetching
         )
         self.config["path"] = str(folder)
+
+    def _checked(self, found: Capabilities) -> Capabilities:
+        """What an engine can do; one that would never be given anything is an error."""
+        needed = ("kv_tokens", "max_requests") if self.kind == "llm" else ("max_items",)
+        for name in needed:
+            if getattr(found, name) < 1:
+                raise TeolaError(
+                    f"engine '{self.name}' started with {name} = {getattr(found, name)}: "
+                    "it could never be given any work; an engine must say at least 1"
+                )
+        return found
 
     def _up(self, handle: EngineHandle) -> None:
         self.ready = True
@@ -181,7 +192,7 @@ class PooledEngine:
         await asyncio.sleep(RESTART_DELAY_S * 2 ** (self.restarts - 1))
         try:
             self.status("loading", None, "restarting")
-            self.capabilities = await self.handle.restart()
+            self.capabilities = self._checked(await self.handle.restart())
         except Exception as error:  # noqa: BLE001 - as a start
             self._failed(TeolaError(f"the engine died ({message}) and did not restart: {error}"))
             return

@@ -36,7 +36,8 @@ class Usage:
 class RunResult(Mapping[str, Any]):
     """The outputs by name, in the workflow's order; the first is the main one.
 
-    ``truncated`` names the modules whose text was cut off by ``max_tokens``.
+    ``truncated`` names the modules whose text was cut off by ``max_tokens``; ``warnings`` tells
+    what of the inputs was left out or is empty.
     """
 
     outputs: Mapping[str, Any]
@@ -44,6 +45,7 @@ class RunResult(Mapping[str, Any]):
     timeline: tuple[TimelineEntry, ...] = ()
     usage: Usage = field(default_factory=Usage)
     truncated: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Any:
         return self.outputs[name]
@@ -55,13 +57,14 @@ class RunResult(Mapping[str, Any]):
         return len(self.outputs)
 
     def to_json(self) -> dict[str, Any]:
-        """One JSON object: outputs, run_id, timeline, usage, truncated."""
+        """One JSON object: outputs, run_id, timeline, usage, truncated, warnings."""
         return {
             "outputs": {name: plain(value) for name, value in self.outputs.items()},
             "run_id": self.run_id,
             "timeline": [asdict(entry) for entry in self.timeline],
             "usage": asdict(self.usage),
             "truncated": list(self.truncated),
+            "warnings": list(self.warnings),
         }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
@@ -11,9 +12,9 @@ from uuid import uuid4
 from teola.compiler.api import DEFAULT_LEVEL, compile_workflow
 from teola.compiler.plan import Plan
 from teola.runtime.errors import DeadlineExceeded, QueryCancelled, RunError
-from teola.runtime.events import EngineStatus, Event, Listener, RunFinished
+from teola.runtime.events import EngineStatus, Event, Listener, RunFinished, Warned
 from teola.runtime.graph_scheduler import GraphScheduler
-from teola.runtime.inputs import bind_inputs, check_names
+from teola.runtime.inputs import BoundInputs, bind_inputs, check_names
 from teola.runtime.instance.blueprint import prepare
 from teola.runtime.instance.query import Query
 from teola.runtime.pool import EnginePool
@@ -21,7 +22,6 @@ from teola.runtime.pool_engine import PooledEngine
 from teola.runtime.requirements import check_requirements
 from teola.runtime.result import RunResult
 from teola.runtime.stream import EventStream
-from teola.runtime.values import Cell
 
 
 class Runner:
@@ -125,7 +125,8 @@ class Runner:
             InputError: an input is missing, unknown or of the wrong type.
             RunError: the run failed; the message names module, line, engine and cause.
         """
-        cells = await self._bind(inputs)
+        deadline = self._deadline()
+        bound = await self._bind(inputs, deadline)
         ended: asyncio.Future[RunResult] = asyncio.get_running_loop().create_future()
 
         def end(result: RunResult | None, error: RunError | None) -> None:
@@ -136,7 +137,7 @@ class Runner:
             else:
                 ended.set_exception(error or RunError("the run ended without a result"))
 
-        query = self._begin(cells, end, None)
+        query = self._begin(bound, end, None, deadline)
         try:
             return await ended
         finally:
@@ -147,7 +148,8 @@ class Runner:
 
         Closing the iterator cancels the query. Raises as ``run`` does.
         """
-        cells = await self._bind(inputs)
+        deadline = self._deadline()
+        bound = await self._bind(inputs, deadline)
         events = EventStream()
 
         def end(result: RunResult | None, error: RunError | None) -> None:
@@ -157,41 +159,62 @@ class Runner:
             if self._pool is not None and events.put in self._pool.listeners:
                 self._pool.listeners.remove(events.put)
 
+        for warning in bound.warnings:
+            events.put(Warned(warning))
         self.pool.listeners.append(events.put)
-        query = self._begin(cells, end, events.put)
+        query = self._begin(bound, end, events.put, deadline)
         try:
             async for event in events:
                 yield event
         finally:
             query.fail(QueryCancelled("the caller closed the stream"))
 
-    async def _bind(self, inputs: dict[str, Any]) -> dict[str, Cell]:
+    def _deadline(self) -> float | None:
+        """When a query that comes now has to be over, on the loop's clock."""
+        seconds = self.plan.deadline_s
+        return None if seconds is None else asyncio.get_running_loop().time() + seconds
+
+    def _too_late(self) -> DeadlineExceeded:
+        seconds = self.plan.deadline_s
+        return DeadlineExceeded(f"{self.plan.name}: the deadline of {seconds:g} s passed")
+
+    async def _bind(self, inputs: dict[str, Any], deadline: float | None) -> BoundInputs:
         if self._scheduler is None:
             raise RunError("the runner is not started: use 'async with Runner(…)'")
         check_names(self.plan, inputs)
-        return await bind_inputs(self.plan, inputs)
+        clock = asyncio.timeout_at(deadline)
+        try:
+            async with clock:
+                return await bind_inputs(self.plan, inputs)
+        except TimeoutError:
+            if clock.expired():
+                raise self._too_late() from None
+            raise
 
     def _begin(
         self,
-        cells: dict[str, Cell],
+        bound: BoundInputs,
         end: Callable[[RunResult | None, RunError | None], None],
         listener: Listener | None,
+        deadline: float | None,
     ) -> Query:
         scheduler = self._scheduler
         if scheduler is None:
             raise QueryCancelled("the runner was closed")
-        self.pool.arrivals += 1
-        deadline: asyncio.TimerHandle | None = None
+        clock: asyncio.TimerHandle | None = None
+        pool = self.pool
 
         def over(result: RunResult | None, error: RunError | None) -> None:
-            if deadline is not None:
-                deadline.cancel()
+            if clock is not None:
+                clock.cancel()
             self._queries.discard(query)
+            pool.leave()
+            if result is not None and bound.warnings:
+                result = replace(result, warnings=bound.warnings)
             end(result, error)
 
         query = Query(
             uuid4().hex,
-            self.pool.arrivals,
             scheduler.blueprint,
             scheduler.now,
             scheduler.release,
@@ -199,8 +222,8 @@ class Runner:
             listener,
         )
         self._queries.add(query)
-        if (seconds := self.plan.deadline_s) is not None:
-            text = f"{self.plan.name}: the deadline of {seconds:g} s passed"
-            deadline = scheduler.loop.call_later(seconds, query.fail, DeadlineExceeded(text))
-        scheduler.start(query, cells)
+        pool.enter()
+        if deadline is not None:
+            clock = scheduler.loop.call_at(deadline, query.fail, self._too_late())
+        scheduler.start(query, bound.cells)
         return query

@@ -19,7 +19,8 @@ class Task:
     """Items of one operation; ends once, in ``on_done(results)`` or ``on_fail(error)``.
 
     ``todo`` holds the indices still to be sent, ``tokens`` what it needs of an engine's KV.
-    ``generation`` counts attempts: results of an earlier one are ignored.
+    ``generation`` counts attempts: results of an earlier one are ignored. ``spent_s`` is what was
+    spent on the first attempt before it was queued: its clock has so much less.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Task:
         "requeue",
         "results",
         "running",
+        "spent_s",
         "timer",
         "todo",
         "tokens",
@@ -66,6 +68,7 @@ class Task:
         self.todo = deque(range(len(items)))
         self.results: list[Any] = [PENDING] * len(items)
         self.tokens = 0
+        self.spent_s = 0.0
         self.generation = 0
         self.finished = 0
         self.running = 0
@@ -86,7 +89,8 @@ class Task:
         self.stop_clock()
         if (seconds := self.limits.timeout_s) is not None:
             loop = asyncio.get_running_loop()
-            self.timer = loop.call_later(seconds, self.timed_out, "timeout", seconds)
+            left = max(0.0, seconds - self.spent_s)
+            self.timer = loop.call_later(left, self.timed_out, "timeout", seconds)
 
     def stop_clock(self) -> None:
         """No clock runs."""
@@ -170,6 +174,7 @@ class Task:
     def _again(self) -> None:
         self.timer = None
         if not self.over and self.requeue is not None:
+            self.spent_s = 0.0
             self.reset()
             self.requeue(self)
 
@@ -183,7 +188,7 @@ class Task:
             self.end()
             tries = f" (after {self.attempt + 1} attempts)" if self.attempt else ""
             if tries:
-                error = type(error)(*_arguments(error, tries))
+                error = type(error)(error.place, error.cause + tries, error.kind)
             self.on_fail(error)
 
     def end(self) -> None:
@@ -195,9 +200,3 @@ class Task:
     def cancel(self) -> None:
         """Nobody wants it: leave the queue; what runs is ignored when it comes back."""
         self.end()
-
-
-def _arguments(error: ModuleError, suffix: str) -> tuple[Any, ...]:
-    if isinstance(error, TaskTimeout):
-        return error.place, error.cause + suffix
-    return error.place, error.cause + suffix, error.kind

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,7 +26,8 @@ class Prepared:
     ``lists`` names the inputs that groups slice; ``cells`` the output ports (name, is a list);
     ``after`` the ids it is ordered behind; ``static`` digests all that does not depend on inputs
     (None: never shared between queries); ``constants`` are the inputs that never change, ``limits``
-    its clocks; ``body`` a region's nodes in order; ``keeps``: it fills an unnamed collection.
+    its clocks; ``body`` a region's nodes in order, ``outside`` all that is looked up around it;
+    ``keeps``: it fills an unnamed collection; ``streams``: an input arrives item by item.
     """
 
     id: str
@@ -43,20 +44,19 @@ class Prepared:
     constants: Mapping[str, Cell]
     limits: Limits
     body: tuple[Prepared, ...] = ()
+    outside: frozenset[str] = frozenset()
     keeps: bool = False
-
-    @property
-    def streams(self) -> bool:
-        """Whether any input arrives item by item."""
-        return any(isinstance(operand, Ref) and operand.stream for _, operand in self.inputs)
+    streams: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """A whole plan: the top-level nodes in an order in which each comes after what it needs."""
+    """A whole plan: the top-level nodes in an order in which each comes after what it needs, and
+    all nodes by id."""
 
     graph: PGraph
     top: tuple[Prepared, ...]
+    by_id: Mapping[str, Prepared]
     consumers: Mapping[str, tuple[str, ...]]
 
 
@@ -67,6 +67,17 @@ def prepare(graph: PGraph, identities: Mapping[str, str]) -> Blueprint:
         RunError: the graph has an operation that this runtime does not run.
     """
     return _Preparation(graph, identities).run()
+
+
+def _all(nodes: Iterable[Prepared]) -> Iterator[Prepared]:
+    for prepared in nodes:
+        yield prepared
+        yield from _all(prepared.body)
+
+
+def _orders(body: Iterable[Prepared]) -> set[str]:
+    """What the nodes of a body are ordered behind."""
+    return {before for prepared in _all(body) for before in prepared.after}
 
 
 def _constants(inputs: Mapping[str, Operand]) -> dict[str, Cell]:
@@ -108,7 +119,8 @@ class _Preparation:
         for prepared in top:
             for source in self.unit_needs(prepared):
                 consumers.setdefault(source, []).append(prepared.id)
-        return Blueprint(self.graph, top, {key: tuple(v) for key, v in consumers.items()})
+        by_id = {prepared.id: prepared for prepared in _all(top)}
+        return Blueprint(self.graph, top, by_id, {key: tuple(v) for key, v in consumers.items()})
 
     def unit_needs(self, prepared: Prepared) -> set[str]:
         needs = set(self.needs[prepared.id])
@@ -157,6 +169,7 @@ class _Preparation:
             _constants(inputs),
             Limits.of(node.config),
             keeps=node.operation == "ingest" and "collection" not in node.inputs,
+            streams=any(isinstance(value, Ref) and value.stream for value in inputs.values()),
         )
 
     def is_state(self, head: Primitive | None, operand: Operand) -> bool:
@@ -212,21 +225,26 @@ class _Preparation:
             for name, operand in inner.inputs
             if isinstance(operand, Ref) and self.comes_from_outside(operand, node.id)
         }
+        inputs = (*node.inputs.items(), *outside.items())
+        refs = [operand for _, operand in inputs if isinstance(operand, Ref)]
+        after = tuple(self.order.get(node.id, ()))
+        around = {ref.node for ref in (*refs, *node.results.values())}
         return Prepared(
             node.id,
             "region",
             node,
             None,
             None,
-            (*node.inputs.items(), *outside.items()),
+            inputs,
             frozenset({"items"}),
             tuple((name, node.kind == "each") for name in node.results),
-            tuple(self.order.get(node.id, ())),
+            after,
             digest(*parts, results) if parts else None,
             self.place(node),
             _constants(dict(node.inputs)),
             Limits(),
             body,
+            frozenset(around.union(after, _orders(body))),
         )
 
     def comes_from_outside(self, ref: Ref, region: str) -> bool:

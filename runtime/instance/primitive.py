@@ -10,6 +10,9 @@ from teola.runtime.instance.run import Run
 from teola.runtime.operations import SCANS
 from teola.runtime.values import Cell, Source
 
+NOTHING: dict[Any, Any] = {}
+"""Stands for what a run does not need or needs no more; never changed."""
+
 
 class PrimitiveRun(Run):
     """A primitive. Without stream inputs it has one group; with them, group g takes the items
@@ -18,16 +21,19 @@ class PrimitiveRun(Run):
     __slots__ = ("finished", "fixed", "flushed", "last_group", "lists", "next_group", "values")
 
     def begin(self) -> None:
-        self.next_group = 0
         self.flushed = 0
-        self.last_group: int | None = None
-        self.finished: dict[int, dict[str, Any]] = {}
         self.values: dict[str, Any] = {}
+        self.finished: dict[int, dict[str, Any]] = NOTHING
+        self.fixed: dict[str, Any] = NOTHING
         if not self.prepared.streams:
-            self.last_group, self.next_group = 1, 1
+            self.last_group: int | None = 1
+            self.next_group = 1
             self._whole({name: source.get() for name, source in self.sources.items()})
             return
-        self.fixed: dict[str, Any] = {
+        self.last_group = None
+        self.next_group = 0
+        self.finished = {}
+        self.fixed = {
             name: source.get()
             for name, source in self.sources.items()
             if name not in self.prepared.lists
@@ -87,19 +93,29 @@ class PrimitiveRun(Run):
         self.executor.execute(self, group, inputs)
 
     def complete(self, group: int, outputs: dict[str, Any]) -> None:
-        if self.state == "running":
+        if self.state != "running":
+            return
+        if self.prepared.streams:
             self.finished[group] = outputs
-            self._flush()
+        else:
+            self._take(outputs)
+        self._flush()
+
+    def _after(self) -> None:
+        super()._after()
+        self.finished = self.values = self.fixed = self.lists = NOTHING
 
     def _flush(self) -> None:
         """Combine the groups that are next in order; end when the last one is in."""
         while self.flushed in self.finished:
-            outputs = self.finished.pop(self.flushed)
-            self.flushed += 1
-            for name, value in outputs.items():
-                self._combine(name, value)
+            self._take(self.finished.pop(self.flushed))
         if self.last_group is not None and self.flushed >= self.last_group:
             self.executor.publish(self)
+
+    def _take(self, outputs: dict[str, Any]) -> None:
+        self.flushed += 1
+        for name, value in outputs.items():
+            self._combine(name, value)
 
     def _combine(self, name: str, value: Any) -> None:
         operation = self.prepared.operation

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from teola.compiler.graph.pgraph import INPUTS, OutputPort
+from teola.compiler.graph.pgraph import INPUTS, OutputPort, Ref
 from teola.runtime.errors import ModuleError, RunError
 from teola.runtime.events import (
     ItemAdded,
@@ -16,7 +16,7 @@ from teola.runtime.events import (
     OutputReady,
     TextDelta,
 )
-from teola.runtime.instance.blueprint import Blueprint
+from teola.runtime.instance.blueprint import Blueprint, Prepared
 from teola.runtime.instance.generate import GenerateRun
 from teola.runtime.instance.scope import Scope
 from teola.runtime.result import RunResult, TimelineEntry, Usage
@@ -36,30 +36,27 @@ class _InputCells:
         self.over = True
 
 
-class Released(Protocol):
-    """Called with every run that this query leaves."""
-
-    def __call__(self, run: Run, query: Query) -> None: ...
-
-
 class Query:
-    """The instance of a plan for one call. ``on_end`` is called once, with a result or an error."""
+    """The instance of a plan for one call. ``on_end`` is called once, with a result or an error.
+
+    ``runs`` are the runs it uses, each with the node of its own plan that it stands for: a shared
+    run may have begun for another workflow, which calls it otherwise.
+    """
 
     def __init__(
         self,
         run_id: str,
-        arrival: int,
         blueprint: Blueprint,
         now: Callable[[], float],
-        release: Released,
+        release: Callable[[Run], None],
         on_end: Callable[[RunResult | None, RunError | None], None],
         listener: Listener | None = None,
     ) -> None:
-        self.run_id, self.arrival, self.blueprint = run_id, arrival, blueprint
+        self.run_id, self.blueprint = run_id, blueprint
         self.now, self.release, self.on_end, self.listener = now, release, on_end, listener
         self.began_s = now()
         self.scope = Scope()
-        self.runs: dict[Run, None] = {}
+        self.runs: dict[Run, Prepared] = {}
         self.pending = 1
         self.over = False
         self.outputs: dict[str, Any] = {}
@@ -69,8 +66,8 @@ class Query:
         """Give the inputs."""
         self.scope.runs[INPUTS] = _InputCells(cells)  # type: ignore[assignment]  # read for cells only
 
-    def attach(self, run: Run) -> None:
-        """Use a run, and whatever it still waits for."""
+    def attach(self, run: Run, prepared: Prepared) -> None:
+        """Use a run for the node ``prepared``, and whatever it still waits for."""
         if run in self.runs:
             return
         if len(self.runs) >= MAX_INSTANCES:
@@ -78,17 +75,23 @@ class Query:
                 f"{self.blueprint.graph.name}: more than {MAX_INSTANCES} instances in one query: "
                 "make its lists shorter"
             )
-        self.runs[run] = None
+        self.runs[run] = prepared
         run.users[self] = None
         if not run.over:
             self.pending += 1
-            self._module(run).left += 1
-            for upstream in run.upstream:
+            self._module(prepared).left += 1
+            for index, upstream in run.upstream:
                 if not upstream.over:
-                    self.attach(upstream)
-            for body in getattr(run, "bodies", ()):
+                    self.attach(upstream, self._before(prepared, index, upstream))
+            for index, body in getattr(run, "bodies", ()):
                 if not body.over:
-                    self.attach(body)
+                    self.attach(body, prepared.body[index])
+
+    def _before(self, prepared: Prepared, index: int, upstream: Run) -> Prepared:
+        """The node of this plan that gives a node's input number ``index``."""
+        operand = prepared.inputs[index][1]
+        own = self.blueprint.by_id.get(operand.node) if isinstance(operand, Ref) else None
+        return own or upstream.prepared
 
     def started(self) -> None:
         """Everything is instantiated: listen to the outputs."""
@@ -151,31 +154,37 @@ class Query:
         if self.listener is not None and not self.over:
             self.listener(event)
 
-    def _module(self, run: Run) -> _ModuleState:
-        name = run.prepared.place.module
+    def _module(self, prepared: Prepared) -> _ModuleState:
+        name = prepared.place.module
         if name not in self.modules:
             self.modules[name] = _ModuleState()
         return self.modules[name]
 
     def began(self, run: Run) -> None:
         """A run of this query begins."""
-        state = self._module(run)
+        prepared = self.runs[run]
+        state = self._module(prepared)
         if state.began_s is None:
             state.began_s = self.now()
-            self._tell(ModuleStarted(run.prepared.place.module, state.began_s - self.began_s))
+            self._tell(ModuleStarted(prepared.place.module, state.began_s - self.began_s))
 
     def progressed(self, run: Run, done: int, total: int | None) -> None:
         """A run of this query has done some of its items."""
         if self.listener is not None:
-            self._tell(ModuleProgress(run.prepared.place.module, done, total))
+            self._tell(ModuleProgress(self.runs[run].place.module, done, total))
 
     def ended(self, run: Run) -> None:
         """A run of this query has ended."""
-        state = self._module(run)
+        prepared = self.runs[run]
+        state = self._module(prepared)
         state.left -= 1
         if state.left == 0 and run.state == "done":
-            self._module_over(run.prepared.place.module, state)
+            self._module_over(prepared.place.module, state)
         self._one_less()
+
+    def failed(self, run: Run, error: ModuleError) -> None:
+        """A run of this query has failed."""
+        self.fail(error.at(self.runs[run].place))
 
     def _module_over(self, module: str, state: _ModuleState) -> None:
         now = self.now()
@@ -186,9 +195,7 @@ class Query:
         self.pending -= 1
         if self.pending == 0 and not self.over:
             outputs = {out.name: self.outputs[out.name] for out in self.blueprint.graph.outputs}
-            result = self._result(outputs)
-            self.scope.runs.clear()
-            self._end(result, None)
+            self._end(self._result(outputs), None)
 
     def fail(self, error: RunError) -> None:
         """End with an error."""
@@ -200,36 +207,39 @@ class Query:
         runs, self.runs = self.runs, {}
         for run in runs:
             run.users.pop(self, None)
-            self.release(run, self)
-        self.scope = Scope()
+            self.release(run)
+        self.scope.runs.clear()
         self.on_end(result, error)
 
     def _result(self, outputs: Mapping[str, Any]) -> RunResult:
         usage = Usage()
         truncated: dict[str, None] = {}
-        for run in self.runs:
+        for run, prepared in self.runs.items():
             if isinstance(run, GenerateRun) and run.state == "done":
                 usage.requests += 1
                 usage.prompt_tokens += run.prompt_tokens
                 usage.completion_tokens += run.completion_tokens
                 if run.finish_reason == "length":
-                    truncated[run.prepared.place.module] = None
+                    truncated[prepared.place.module] = None
         return RunResult(outputs, self.run_id, self._timeline(), usage, tuple(truncated))
 
     def _timeline(self) -> tuple[TimelineEntry, ...]:
-        entries = [self._entry(run) for run in self.runs if run.queued_s is not None]
+        entries = [
+            self._entry(run, prepared)
+            for run, prepared in self.runs.items()
+            if run.queued_s is not None
+        ]
         return tuple(sorted(entries, key=lambda entry: (entry.started_s, entry.ended_s)))
 
-    def _entry(self, run: Run) -> TimelineEntry:
+    def _entry(self, run: Run, prepared: Prepared) -> TimelineEntry:
         queued = run.queued_s or 0.0
         started = run.started_s if run.started_s is not None else queued
         ended = run.ended_s if run.ended_s is not None else started
-        place = run.prepared.place
         return TimelineEntry(
-            run.prepared.id,
-            place.module,
+            prepared.id,
+            prepared.place.module,
             run.scope.path,
-            place.engine,
+            prepared.place.engine,
             round(queued - self.began_s, 6),
             round(started - self.began_s, 6),
             round(ended - self.began_s, 6),

@@ -20,7 +20,7 @@ class RegionRun(Run):
     """What the three kinds share: iterations, each a scope of its own with the body's runs."""
 
     def begin(self) -> None:
-        self.bodies: list[Run] = []
+        self.bodies: list[tuple[int, Run]] = []
         self.started_s = self.executor.now()
         self.start()
 
@@ -57,12 +57,13 @@ class RegionRun(Run):
             if left == 0 and self.state == "running":
                 self.soon(after)()
 
-        for prepared in self.prepared.body:
-            run = self.executor.obtain(prepared, scope, tuple(self.users))
+        for index, prepared in enumerate(self.prepared.body):
+            users = [(user, user.runs[self].body[index]) for user in self.users]
+            run = self.executor.obtain(prepared, scope, users)
             scope.runs[prepared.id] = run
             if prepared.head is not None:
                 scope.runs[prepared.head.id] = run
-            self.bodies.append(run)
+            self.bodies.append((index, run))
             if not run.over:
                 left += 1
                 run.on_end += (ended,)

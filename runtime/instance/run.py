@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from teola.compiler.prompts import PromptError
 from teola.runtime.errors import ModuleError
 from teola.runtime.instance.blueprint import Prepared
 from teola.runtime.instance.scope import Scope
@@ -43,8 +44,11 @@ class Executor(Protocol):
         """End a run whose groups are all in; ends in ``run.finish`` or ``run.fail``."""
         ...
 
-    def obtain(self, prepared: Prepared, scope: Scope, users: Sequence[Query]) -> Run:
-        """The run of a node in a scope: a shared one, or a new one."""
+    def obtain(
+        self, prepared: Prepared, scope: Scope, users: Sequence[tuple[Query, Prepared]]
+    ) -> Run:
+        """The run of a node in a scope, a shared one or a new one, for ``users`` with the nodes of
+        their plans."""
         ...
 
     def over(self, run: Run) -> None:
@@ -58,13 +62,12 @@ class Executor(Protocol):
 
 class Run:
     """One instance of a node. ``users`` are the queries it works for: more than one where equal
-    content is shared; it is cancelled when the last one leaves."""
+    content is shared; it is cancelled when the last one leaves. ``prepared`` is the node of the
+    query that began it, ``upstream`` what it waits for, by the index of the input."""
 
     __slots__ = (
-        "arrival",
         "cells",
         "collection",
-        "created_s",
         "ended_s",
         "epoch",
         "executor",
@@ -106,11 +109,9 @@ class Run:
         self.users: dict[Query, None] = {}
         self.retained = False
         self.working = False
-        self.upstream: tuple[Run, ...] = ()
+        self.upstream: tuple[tuple[int, Run], ...] = ()
         self.on_end: tuple[Callable[[], None], ...] = ()
-        self.arrival = 0
         self.missing = 1
-        self.created_s = executor.now()
         self.queued_s: float | None = None
         self.started_s: float | None = None
         self.ended_s: float | None = None
@@ -188,7 +189,8 @@ class Run:
         """Any error as one that names the place."""
         if isinstance(error, ModuleError):
             return error
-        return ModuleError(self.prepared.place, str(error) or type(error).__name__)
+        line = f" (line {error.line} of its prompt)" if isinstance(error, PromptError) else ""
+        return ModuleError(self.prepared.place, f"{str(error) or type(error).__name__}{line}")
 
     def finish(self, values: dict[str, Any] | None = None) -> None:
         """End well; ``values`` are the ports that leave whole."""
@@ -206,7 +208,7 @@ class Run:
             return
         self._end("failed")
         for user in tuple(self.users):
-            user.fail(error)
+            user.failed(self, error)
         self._after()
 
     def cancel(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from teola.compiler.graph.pgraph import Ref
@@ -44,6 +44,12 @@ class Scope:
                 return found
             scope = scope.parent
         return None
+
+    def only(self, node_ids: Iterable[str]) -> Scope:
+        """A scope of its own with the runs of these nodes: it keeps no others alive."""
+        scope = Scope(path=self.path)
+        scope.runs = {name: self.runs[name] for name in node_ids if name in self.runs}
+        return scope
 
     def cell(self, ref: Ref) -> Cell:
         """The cell that a reference reads."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import Any
 
 from teola.runtime.errors import RunError
@@ -10,6 +10,7 @@ from teola.runtime.instance.context import TaskContext
 from teola.runtime.instance.run import Run
 from teola.runtime.operations import CPU
 from teola.runtime.operations.base import CpuOperation
+from teola.runtime.work.beside import beside
 from teola.runtime.work.scheduler import Scheduler
 
 
@@ -41,19 +42,14 @@ def _compute(
     )
     run.item_count += _count(inputs)
     if not operation.heavy(inputs):
-        outputs = operation.compute(inputs, config, context)
-        run.complete(group, outputs)
+        run.complete(group, operation.compute(inputs, config, context))
         return
-    future = scheduler.loop.run_in_executor(None, operation.compute, inputs, config, context)
-    future.add_done_callback(lambda done: _finished(scheduler, run, group, done))
-
-
-def _finished(
-    scheduler: Scheduler, run: Run, group: int, done: asyncio.Future[dict[str, Any]]
-) -> None:
-    if run.over or done.cancelled():
-        return
-    scheduler.ready(lambda: scheduler.guarded(run, lambda: run.complete(group, done.result())))
+    beside(
+        scheduler,
+        run,
+        partial(operation.compute, inputs, config, context),
+        partial(run.complete, group),
+    )
 
 
 def _limit(scheduler: Scheduler, name: str) -> int:

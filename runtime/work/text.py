@@ -1,4 +1,4 @@
-"""Work that is an LLM call: the prompt rendered, made tokens, checked for length, and sent."""
+"""Work that is an LLM call: its prompt is made tokens and sent, what comes back goes to its run."""
 
 from __future__ import annotations
 
@@ -7,40 +7,84 @@ from functools import partial
 from typing import Any
 
 from teola.compiler.graph.pgraph import Primitive
-from teola.compiler.prompts import render_messages
 from teola.runtime.engines.tokenizer import Tokenizer
 from teola.runtime.errors import ModuleError
 from teola.runtime.instance.generate import GenerateRun
 from teola.runtime.llm_task import LLMTask
 from teola.runtime.pool_engine import PooledEngine
+from teola.runtime.work.beside import beside
+from teola.runtime.work.prompt import Prompt
 from teola.runtime.work.scheduler import Scheduler
 
 
 def run_text(scheduler: Scheduler, run: GenerateRun, inputs: dict[str, Any]) -> None:
-    """Queue the call on its LLM."""
+    """Queue the call on its LLM; a long prompt is rendered beside the loop first."""
     engine, head = run.home, run.prepared.head
     if engine is None or head is None:
         raise ModuleError(run.prepared.place, "its engine is not declared")
-    tokenizer = engine.tokenizer()
-    sampling = _mapping(head.config.get("sampling"))
-    max_tokens = int(sampling.get("max_tokens", 256))
-    prompt = _prompt(run, head, inputs, tokenizer, engine, max_tokens)
+    prompt = _prompt(run, head, engine)
+    tokens = prompt.at_once(inputs)
+    if tokens is not None:
+        _queue(scheduler, run, engine, head, inputs, 0.0, tokens)
+        return
+    began_s = scheduler.loop.time()
+
+    def rendered(tokens: Sequence[int]) -> None:
+        spent_s = scheduler.loop.time() - began_s
+        _queue(scheduler, run, engine, head, inputs, spent_s, tokens)
+
+    beside(scheduler, run, partial(prompt.fitted, inputs), rendered)
+
+
+def _prompt(run: GenerateRun, head: Primitive, engine: PooledEngine) -> Prompt:
+    limits = [engine.capabilities.context, engine.capabilities.kv_tokens]
+    truncate = head.config.get("truncate")
+    entries: Any = head.config.get("messages") or ()
+    return Prompt(
+        run.prepared.place,
+        entries,
+        engine.tokenizer(),
+        min((limit for limit in limits if limit), default=0),
+        _max_tokens(head),
+        truncate if isinstance(truncate, str) else None,
+    )
+
+
+def _queue(
+    scheduler: Scheduler,
+    run: GenerateRun,
+    engine: PooledEngine,
+    head: Primitive,
+    inputs: dict[str, Any],
+    spent_s: float,
+    prompt: Sequence[int],
+) -> None:
     run.prompt_tokens = run.item_count = len(prompt)
-    work = _TextWork(scheduler, run, tokenizer, inputs)
+    work = _TextWork(scheduler, run, engine.tokenizer(), inputs)
     work.attempt()
     if run.over:
         return
     task = LLMTask(
         prompt,
-        max_tokens,
-        bool(sampling.get("ignore_eos", False)),
+        _max_tokens(head),
+        bool(_sampling(head).get("ignore_eos", False)),
         run.prepared.place,
         run.prepared.limits,
         work,
     )
+    task.spent_s = spent_s
     run.tasks += (task,)
     run.stop = task.cancel
     engine.calls.submit(task)
+
+
+def _sampling(head: Primitive) -> Mapping[str, Any]:
+    found = head.config.get("sampling")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _max_tokens(head: Primitive) -> int:
+    return int(_sampling(head).get("max_tokens", 256))
 
 
 class _TextWork:
@@ -84,37 +128,3 @@ class _TextWork:
     def failed(self, error: ModuleError) -> None:
         """The call failed for good."""
         self.run.fail(error)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _prompt(
-    run: GenerateRun,
-    head: Primitive,
-    inputs: dict[str, Any],
-    tokenizer: Tokenizer,
-    engine: PooledEngine,
-    max_tokens: int,
-) -> Sequence[int]:
-    """The tokens of the prompt; items of the input named by ``truncate`` are dropped from its end
-    until prompt and answer fit the model's context and the engine's KV."""
-    limits = [engine.capabilities.context, engine.capabilities.kv_tokens]
-    room = min(limit for limit in limits if limit) if any(limits) else 0
-    entries: Any = head.config.get("messages") or ()
-    tokens = tokenizer.encode_chat(render_messages(entries, inputs))
-    name = head.config.get("truncate")
-    while room and len(tokens) + max_tokens > room:
-        items = inputs.get(name) if isinstance(name, str) else None
-        if not isinstance(items, list) or not items:
-            raise ModuleError(
-                run.prepared.place,
-                f"prompt-too-long: the prompt has {len(tokens)} tokens, the model has room for "
-                f"{room - max_tokens} ({room} less max_tokens {max_tokens}); shorten the inputs, "
-                "or name the input to cut with `truncate:`",
-                "item",
-            )
-        inputs = {**inputs, str(name): items[:-1]}
-        tokens = tokenizer.encode_chat(render_messages(entries, inputs))
-    return tokens

@@ -89,7 +89,7 @@ async def test_a_bad_value_is_refused(bench, kind, value, expected, came):
     assert "'value'" in message
     assert expected in message
     assert came in message
-    assert bench.pool.arrivals == 0
+    assert bench.pool.queries == 0
 
 
 @virtual

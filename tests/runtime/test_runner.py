@@ -7,7 +7,7 @@ import pytest
 
 from teola.compiler.errors import CompileError
 from teola.runtime import EnginePool, Runner
-from teola.runtime.errors import RunError, UnsupportedError
+from teola.runtime.errors import ModelError, RunError, UnsupportedError
 from teola.runtime.events import (
     EngineStatus,
     ItemAdded,
@@ -16,6 +16,7 @@ from teola.runtime.events import (
     OutputReady,
     RunFinished,
     TextDelta,
+    Warned,
 )
 from teola.runtime.stream import EventStream
 from tests.runtime.virtual_clock import pass_time, run_virtually
@@ -51,11 +52,28 @@ async def test_a_result_is_a_mapping_of_the_outputs(bench):
 
 
 @virtual
+async def test_warnings_come_before_the_work_and_with_the_result(bench):
+    """What of a run's documents was left out or is empty."""
+    source = plan("""
+        input documents: list<document>
+        %a = wrap value=%inputs:documents @a
+        output a: list<document> = %inputs:documents
+    """)
+    documents = [{"name": "note", "text": ""}]
+    warning = "input 'documents': without any text: note"
+    events = await bench.events(source, documents=documents)
+    assert events[0] == (0, Warned(warning))
+    assert result_of(events).warnings == (warning,)
+    assert (await bench.run(source, documents=documents)).to_json()["warnings"] == [warning]
+    assert (await bench.run(source, documents=[])).warnings == ()
+
+
+@virtual
 async def test_a_result_is_json(bench):
     """`to_json` holds outputs, run id, timeline, usage and what was cut off."""
     result = await bench.run(source(), passages=PASSAGES)
     data = json.loads(json.dumps(result.to_json()))
-    assert set(data) == {"outputs", "run_id", "timeline", "usage", "truncated"}
+    assert set(data) == {"outputs", "run_id", "timeline", "usage", "truncated", "warnings"}
     assert data["outputs"] == json.loads(json.dumps(dict(result)))
     assert data["usage"]["requests"] == 1
     assert data["usage"]["completion_tokens"] == len(reply("why").encode())
@@ -165,6 +183,38 @@ async def test_a_prompt_that_is_too_long_is_an_error_with_both_numbers(bench):
 
 
 @virtual
+async def test_max_tokens_that_leave_no_room_for_a_prompt_are_named(bench):
+    """No message counts room below nothing."""
+    short = plan(
+        f"""
+        input q: text
+        {call("a", "{{ q }}", "q=%inputs:q")}
+        output out: text = %a.decode:text
+        """,
+        llm={"context_tokens": 64},
+    )
+    told = "max_tokens 64 leaves no room for a prompt: the model has 64 tokens.*sampling.max_tokens"
+    with pytest.raises(RunError, match=told):
+        await bench.run(short, q="why")
+
+
+@virtual
+async def test_a_model_that_cannot_be_had_is_no_module_s_fault(bench):
+    """The error names the engine and the model, and no place in the workflow."""
+
+    def break_start(spy):
+        async def start():
+            raise ModelError("cannot fetch model 'm'")
+
+        spy.start = start
+
+    bench.prepared.append(break_start)
+    with pytest.raises(ModelError) as caught:
+        await bench.run(source())
+    assert str(caught.value) == "engine 'llm': cannot fetch model 'm'"
+
+
+@virtual
 async def test_truncate_drops_items_from_the_end(bench):
     """`truncate` names the input whose last items go until the prompt fits."""
     cut = plan(
@@ -185,15 +235,18 @@ async def test_truncate_drops_items_from_the_end(bench):
 async def test_sampling_that_no_backend_has_is_refused_at_start(bench):
     """It names module, setting, engine and backend; no engine starts."""
     body = call("a", "{{ q }}", "q=%inputs:q", sampling=', "temperature": 0.7, "seed": 3')
-    sampled = plan(f"""
+    sampled = plan(
+        f"""
         input q: text
         {body}
         output out: text = %a.decode:text
-    """)
+        """,
+        llm={"backend": "transformers", "model": "smollm2-135m-instruct"},
+    )
     with pytest.raises(UnsupportedError, match="'a'.*temperature") as caught:
         await bench.run(sampled, q="x")
     assert "seed" in str(caught.value)
-    assert "'fake'" in str(caught.value)
+    assert "'transformers'" in str(caught.value)
     assert bench.spies == []
 
 

@@ -1,14 +1,16 @@
 """Sharing: equal content is computed once for all queries of a pool, and dropped when it may be."""
 
 import asyncio
+import gc
 
 import pytest
 
-from teola.runtime.errors import QueryCancelled
+from teola.runtime.errors import ModuleError, QueryCancelled
 from teola.runtime.events import ModuleFinished
+from teola.runtime.instance.run import Run
 from teola.runtime.pool import BYTES_AN_ITEM
 from tests.runtime.virtual_clock import pass_time
-from tests.runtime.workbench import Bench, plan, reply, virtual
+from tests.runtime.workbench import Bench, call, plan, reply, virtual
 
 FOLDER = [{"name": "a", "text": "abcdefghijklmnop"}, {"name": "b", "text": "qrstuvwx"}]
 CHUNKS = 6
@@ -272,3 +274,57 @@ def test_pools_share_nothing():
             assert ingested(bench) == ingested(other) == CHUNKS
 
     run()
+
+
+@virtual(retained_bytes=0)
+async def test_a_collection_in_use_is_reconsidered_when_it_is_left(bench):
+    """What was kept past the memory limit for a query's sake goes with that query."""
+    async with bench.runner(rag(store={"latency_ms": 5000})) as runner:
+        await asyncio.gather(
+            *(
+                runner.run(documents=[{"name": f"d{n}", "text": "some text"}], question="q")
+                for n in range(4)
+            )
+        )
+        await bench.settle()
+        assert len(bench.pool.retained) == 1
+        assert len((await bench.stored())["collections"]) == 1
+
+
+REGION = """
+    input xs: list<text>
+    input q: text
+    {extra}
+    %r.each = each items=%inputs:xs {{concurrency = 1}} -> text=%r.ask.decode:text @r [
+        {ask}
+    ]
+    output out: list<text> = %r.each:text
+"""
+
+
+@virtual
+async def test_a_failed_query_leaves_nothing_but_what_is_shared(bench):
+    """Of a query that failed, only the region that another query still uses is kept."""
+    ask = call("r.ask", "{{ x }}{{ q }}", "x=%r.each:item q=%inputs:q")
+    extra = """%e.wrap = wrap value=%inputs:q @e
+    %e.embed = embed texts=%e.wrap:items {engine = emb} @e"""
+    slow = {"llm": {"latency_ms": 1000}, "emb": {"latency_ms": 500, "fail_items": ["why"]}}
+    failing = plan(REGION.format(extra=extra, ask=ask), **slow)
+    steady = plan(REGION.format(extra="", ask=ask), **slow)
+    inputs = {"xs": ["a", "b", "c"], "q": "why"}
+    async with bench.runner(failing) as first, bench.runner(steady) as second:
+        one = asyncio.ensure_future(first.run(**inputs))
+        await pass_time(0.2)
+        two = asyncio.ensure_future(second.run(**inputs))
+        with pytest.raises(ModuleError, match="'e'"):
+            await one
+        del one
+        await pass_time(0.2)
+        gc.collect()
+        assert not two.done()
+        runs = [run for run in gc.get_objects() if isinstance(run, Run)]
+        alive = [run.prepared.id for run in runs if run.executor.pool is bench.pool]
+        assert sorted(alive) == ["r.ask.decode", "r.each"]
+        del runs
+        assert (await two)["out"] == [reply(f"{x}why") for x in "abc"]
+    assert len(bench.spy("llm").submitted) == 3

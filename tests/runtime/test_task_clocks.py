@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from teola.runtime import runner as runner_module
 from teola.runtime.engines.protocol import Failure
 from teola.runtime.errors import (
     DeadlineExceeded,
@@ -12,6 +13,7 @@ from teola.runtime.errors import (
     TaskTimeout,
 )
 from teola.runtime.events import TextDelta
+from teola.runtime.inputs import bind_inputs
 from tests.runtime.virtual_clock import pass_time
 from tests.runtime.workbench import call, now, plan, reply, virtual
 
@@ -415,6 +417,23 @@ async def test_a_deadline_bounds_the_query(bench, seconds):
     assert str(error) == f"t: the deadline of {seconds:g} s passed"
     await bench.settle()
     assert bench.spy("llm").aborted
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@virtual
+async def test_a_deadline_counts_the_reading_of_documents(bench, monkeypatch, streamed):
+    """It runs from the moment the query comes."""
+
+    async def reading(plan, given):
+        await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=2)
+        return await bind_inputs(plan, given)
+
+    monkeypatch.setattr(runner_module, "bind_inputs", reading)
+    for seconds in (1.5, 2.5):  # while reading, and soon after it
+        began, source = now(), asking(deadline_s=seconds)
+        with pytest.raises(DeadlineExceeded, match=f"the deadline of {seconds:g} s passed"):
+            await (read(bench, source, []) if streamed else bench.run(source, q="q"))
+        assert now() - began == pytest.approx(seconds)
 
 
 @virtual

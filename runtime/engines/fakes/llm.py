@@ -79,7 +79,7 @@ class FakeLLM:
                 return _Running((), "", failure)
         tokens = answer(request.tokens, request.max_tokens, ignore_eos=request.ignore_eos)
         cut = request.ignore_eos or len(tokens) >= request.max_tokens
-        return _Running(tokens, "length" if cut else "stop")
+        return _Running(tokens, "length" if cut else "stop", stream=request.stream)
 
     async def abort(self, ids: Sequence[str]) -> None:
         """See `LLMEngine.abort`."""
@@ -104,7 +104,8 @@ class FakeLLM:
 
     def _step(self) -> None:
         self._step_due = None
-        events = [running.step(request_id) for request_id, running in self._running.items()]
+        stepped = [running.step(request_id) for request_id, running in self._running.items()]
+        events = [event for event in stepped if event is not None]
         for event in events:
             if event.finish_reason is not None or event.failure is not None:
                 del self._running[event.id]
@@ -115,17 +116,24 @@ class FakeLLM:
 
 @dataclass(slots=True)
 class _Running:
-    """One request: what is left of its answer."""
+    """One request: its answer, and how much of it is made."""
 
     tokens: Sequence[int]
     finish_reason: str
     failure: Failure | None = None
+    stream: bool = True
+    made: int = 0
 
-    def step(self, request_id: str) -> TokenEvent:
+    def step(self, request_id: str) -> TokenEvent | None:
         if self.failure is not None:
             return TokenEvent(request_id, (), failure=self.failure)
-        now, self.tokens = self.tokens[:TOKENS_PER_STEP], self.tokens[TOKENS_PER_STEP:]
-        return TokenEvent(request_id, now, None if self.tokens else self.finish_reason)
+        told = self.made if self.stream else 0
+        self.made += TOKENS_PER_STEP
+        ended = self.made >= len(self.tokens)
+        if not (ended or self.stream):
+            return None
+        now = self.tokens[told : self.made] if self.stream else self.tokens
+        return TokenEvent(request_id, now, self.finish_reason if ended else None)
 
 
 def answer(prompt: Sequence[int], max_tokens: int, *, ignore_eos: bool = False) -> Sequence[int]:
