@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from teola.compiler.cost.estimate import CPU, Costs, free
+from teola.compiler.cost.costs import CPU, Costs, free
 from teola.compiler.cost.profile import Profiles
 from teola.compiler.cost.servers import efficient_batch, most_requests
 from teola.compiler.cost.sizes import Sizes

@@ -98,14 +98,15 @@ def joined(lines: Iterable[Line]) -> tuple[Line, ...]:
     )
 
 
-def lighted(pairs: Iterable[tuple[str, str]], view: View) -> View:
-    """The view with the boxes and lines of a path lit; ``pairs`` are its neighbours."""
-    along = set(pairs)
-    on = {end for pair in along for end in pair}
+def lighted(boxes: Iterable[str], view: View) -> View:
+    """The view with some boxes lit, and every line that data or effects make between two of them:
+    the critical path."""
+    on = set(boxes)
     return replace(
         view,
         boxes=tuple(replace(box, lit=box.id in on) for box in view.boxes),
         lines=tuple(
-            replace(line, lit=(line.source, line.target) in along) for line in view.lines
+            replace(line, lit=line.source in on and line.target in on and line.style != "again")
+            for line in view.lines
         ),
     )

@@ -16,8 +16,8 @@ from teola.compiler.passes.rewriting import is_hint, with_refs, without
 @dataclass(frozen=True)
 class Deduplicate(Pass):
     """Of two pure, deterministic units that are equal in operation, engine, config, guard, inputs
-    and the versions of what they read, keep the first. A call of an LLM is one unit, its prefill
-    with its decode; a region is one with its body.
+    and the versions of what they read, keep the first. How their lists are cut does not count. A
+    call of an LLM is one unit, its prefill with its decode; a region is one with its body.
     """
 
     name: ClassVar[str] = "deduplicate"
@@ -120,13 +120,13 @@ class _Search:
             results = ((name, self.operand(ref, names)) for name, ref in node.results.items())
             return (node.kind, tuple(results), *shared)
         engine = self.homes.get(node.engine or "")
-        return (node.operation, engine, node.group, self.versions(node), *shared)
+        return (node.operation, engine, self.versions(node), *shared)
 
     def operand(self, operand: Operand, names: dict[str, str]) -> object:
         if not isinstance(operand, Ref):
             return repr(operand.value)
         node = self.twins.get(operand.node, operand.node)
-        return names.get(node, node), repr(replace(operand, node=""))
+        return names.get(node, node), repr(replace(operand, node="", stream=False))
 
     def versions(self, node: Primitive) -> tuple[str, ...]:
         """The writers before ``node`` of what it reads."""

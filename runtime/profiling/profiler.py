@@ -10,8 +10,7 @@ from typing import Any
 from teola.compiler.cost.profile import Entry
 from teola.compiler.engines import identity
 from teola.compiler.errors import TeolaError
-from teola.compiler.graph.operations import OPERATIONS
-from teola.compiler.graph.pgraph import Json, PGraph, Primitive
+from teola.compiler.graph.pgraph import Json, PGraph
 from teola.runtime.engines.protocol import Capabilities
 from teola.runtime.errors import InputError
 from teola.runtime.events import (
@@ -23,29 +22,15 @@ from teola.runtime.events import (
 from teola.runtime.hosts import EngineHandle
 from teola.runtime.pool import EnginePool
 from teola.runtime.pool_engine import PooledEngine
-from teola.runtime.profiling.calls import Decode, Prefill, Tap
-from teola.runtime.profiling.chunking import Chunk
-from teola.runtime.profiling.collections import Ingest, Search
-from teola.runtime.profiling.errors import MeasureError
+from teola.runtime.profiling.calls import Tap
 from teola.runtime.profiling.fit import fit
-from teola.runtime.profiling.items import Embed, Score
 from teola.runtime.profiling.machine import machine
 from teola.runtime.profiling.probe import Probe, Subject
+from teola.runtime.profiling.probes import chunk_of, chunk_probe, operations_of, probe_of
 from teola.runtime.profiling.result import Measured, Profiling, Unmeasured
 from teola.runtime.profiling.settings import entry_settings
 from teola.runtime.profiling.sweep import FULL, Effort, sweep
 
-PROBES: dict[str, Callable[[Subject], Probe]] = {
-    "decode": Decode,
-    "embed": Embed,
-    "ingest": Ingest,
-    "prefill": Prefill,
-    "score": Score,
-    "search": Search,
-}
-"""How each operation that runs on an engine is measured."""
-COUNTING = ("embedder", "llm")
-"""Kinds of engines that have a tokenizer."""
 DIMENSION = 384
 """Of the vectors for a store, where no embedder was measured before it."""
 
@@ -127,14 +112,14 @@ class _Profiler:
 
             kind = str(config["kind"])
             settings = entry_settings(config)
-            for operation in _operations_of(kind):
+            for operation in operations_of(kind):
                 await self._operation(
-                    operation, name, settings, partial(_probe, operation, subject)
+                    operation, name, settings, partial(probe_of, operation, subject)
                 )
-            if not _operations_of(kind):
+            if not operations_of(kind):
                 self._missing("", name, f"no operation runs on engines of kind {kind}")
-            if (chunk := _chunk_of(self.graph)) is not None and chunk[0] in names:
-                await self._operation("chunk", "", {}, partial(_chunking, chunk[1], subject))
+            if (chunk := chunk_of(self.graph)) is not None and chunk[0] in names:
+                await self._operation("chunk", "", {}, partial(chunk_probe, chunk[1], subject))
 
     def _missing(self, operation: str, engine: str, cause: str) -> None:
         self.result.unmeasured.append(Unmeasured(operation, engine, cause))
@@ -192,37 +177,14 @@ class _Profiler:
         return Measured(operation, engine, entry, line.error, swept.curve, swept.note)
 
 
-def _operations_of(kind: str) -> list[str]:
-    """The operations of the table that run on engines of a kind; a hint is not worth measuring."""
-    return [row.name for row in OPERATIONS.values() if row.engine_kind == kind and not row.hint]
-
-
 async def _ready(engine: PooledEngine) -> Capabilities:
     ready: asyncio.Future[TeolaError | None] = asyncio.get_running_loop().create_future()
-    engine.when_ready(ready.set_result)
+
+    def settle(error: TeolaError | None) -> None:
+        if not ready.done():  # measuring was interrupted
+            ready.set_result(error)
+
+    engine.when_ready(settle)
     if (error := await ready) is not None:
         raise error
     return engine.capabilities
-
-
-async def _probe(operation: str, subject: Callable[[], Awaitable[Subject]]) -> Probe:
-    if operation not in PROBES:
-        raise MeasureError(f"there is no way to measure it, only {', '.join(sorted(PROBES))}")
-    return PROBES[operation](await subject())
-
-
-async def _chunking(config: Mapping[str, Json], subject: Callable[[], Awaitable[Subject]]) -> Probe:
-    found = await subject()
-    limit = found.capabilities.limit or found.capabilities.context
-    return Chunk(config, found.tokenizer(), limit)
-
-
-def _chunk_of(graph: PGraph) -> tuple[str, Mapping[str, Json]] | None:
-    """The first chunking of a graph: the engine whose tokenizer counts for it (where it counts
-    characters, any that has one), and its settings."""
-    for node in graph.nodes:
-        if isinstance(node, Primitive) and node.operation == "chunk":
-            able = [name for name, one in graph.engines.items() if one["kind"] in COUNTING]
-            name = node.config.get("tokenizer") or next(iter(able), None)
-            return (str(name), node.config) if name else None
-    return None

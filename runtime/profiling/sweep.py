@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -56,13 +56,18 @@ async def sweep(probe: Probe, effort: Effort, tell: Tell, clock: Callable[[], fl
 
     First a warm-up, then batches of 1, 2, 4, … items until the throughput stops rising, and items
     of the probe's other lengths, alone and in batches of the knee. Then rounds over all these, one
-    up and one down, so that a machine that becomes slower or faster favours none. Each point is the
-    median of the rounds.
+    up and one down, so that a machine that becomes slower or faster favours none.
 
     Raises:
         MeasureError: not even one item can be measured.
     """
     return await _Sweep(probe, effort, tell, clock).run()
+
+
+def own_time(times: Sequence[float]) -> float:
+    """The median of the faster half: whatever else runs on a machine makes a batch slower, never
+    faster."""
+    return median(sorted(times)[: (len(times) + 1) // 2])
 
 
 @dataclass(slots=True)
@@ -102,7 +107,7 @@ class _Sweep:
                 raise
             self.note = f"not measured from {items} items of {tokens} tokens on: {error}"
             return None
-        self.samples[items, tokens] = []
+        self.samples[items, tokens] = taken
         return min(one.ms for one in taken), (self.clock() - began) / TRIES
 
     async def _grow(self) -> list[tuple[int, float]]:
@@ -149,6 +154,6 @@ class _Sweep:
             yield Point(
                 items=items,
                 tokens=round(tokens, 1),
-                ms=round(median(one.ms for one in taken), 4),
+                ms=round(own_time([one.ms for one in taken]), 4),
                 runs=len(taken),
             )

@@ -349,7 +349,7 @@ def test_no_schedule_beats_the_bound(graph, items, passes, knee):
 @given(workflows(modules=12), st.integers(0, 3), st.integers(0, 12))
 def test_no_schedule_of_a_workflow_beats_the_bound(text, documents, chunks):
     """Unoptimised and optimised, whatever the sizes of its lists."""
-    modules = check(Source("w.yaml", text))
+    modules, _ = check(Source("w.yaml", text))
     for passes in ((), DEFAULT_PIPELINE):
         graph, _ = run_pipeline(lower(modules), passes, Context(PROFILES))
         names = [f"{node.id}:chunks" for node in graph.nodes if node.id.endswith(".chunk")]

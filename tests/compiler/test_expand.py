@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teola.compiler.cost.sizes import Sizes, parse_sizes
-from teola.compiler.graph import expand as expansion
+from teola.compiler.graph import unrolling
 from teola.compiler.graph.expand import ExpansionError, expand
 from teola.compiler.graph.text_parser import parse_graph
 from teola.compiler.passes.pipeline import DEFAULT_PIPELINE, run_pipeline
@@ -357,7 +357,7 @@ def test_groups_keep_the_items(graph, items):
 
 def test_the_limit_counts_iterations_too(monkeypatch):
     """A region without work in it is bounded as well."""
-    monkeypatch.setattr(expansion, "MAX_TASKS", 10)
+    monkeypatch.setattr(unrolling, "MAX_TASKS", 10)
     with pytest.raises(ExpansionError, match="texts=11"):
         tasks_of(
             """

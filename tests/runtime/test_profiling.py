@@ -16,11 +16,12 @@ from teola.runtime.errors import InputError
 from teola.runtime.events import EngineStatus, ModuleFinished, ModuleStarted
 from teola.runtime.profiling import QUICK, Effort, MeasureError, measure_engines, profiler, to_json
 from teola.runtime.profiling.calls import Heard, step_seconds
+from teola.runtime.profiling.collections import Search
 from teola.runtime.profiling.fit import fit
 from teola.runtime.profiling.knee import GAIN, knee, still_rises
 from teola.runtime.profiling.probe import Probe, Sample
 from teola.runtime.profiling.settings import entry_settings
-from teola.runtime.profiling.sweep import sweep
+from teola.runtime.profiling.sweep import own_time, sweep
 from teola.runtime.profiling.texts import WORDS, Texts
 from tests.runtime.virtual_clock import run_virtually
 
@@ -197,6 +198,18 @@ def test_the_first_run_does_not_count():
     assert [point.ms for point in found.points] == [1, 2, 4]
 
 
+@given(
+    own=durations,
+    others=st.lists(st.floats(0, 1000), min_size=1, max_size=9),
+    quiet=st.integers(1, 9),
+)
+def test_what_else_the_machine_does_is_left_out(own, others, quiet):
+    """As long as half of the runs had the machine to themselves."""
+    times = [own + other for other in others] + [own] * max(quiet, len(others))
+    assert own_time(times) == pytest.approx(own)
+    assert min(times) <= own_time(times) <= max(times)
+
+
 def test_other_lengths_are_measured_alone_and_at_the_knee():
     probe = ScriptedProbe(lambda n, t, _: 50 + n * t / 10, max_items=8, lengths=(10, 100, 200))
     found = swept(probe)
@@ -213,7 +226,7 @@ def test_measuring_ends_whatever_an_engine_takes():
     probe = ScriptedProbe(lambda n, t, _: 1000, lengths=(10, 1000))
     found = swept(probe, Effort(seconds=6, least=3, most=99))
     assert {(point.items, point.tokens) for point in found.points} == {(1, 100), (1, 10)}
-    assert {point.runs for point in found.points} == {3}
+    assert {point.runs for point in found.points} == {5}
     assert found.note == "not measured from 2 items on: a run would take 2.0 s"
 
 
@@ -279,14 +292,14 @@ def test_calls_stay_within_what_the_engine_has_room_for():
 def test_stores_are_measured_on_vectors_like_the_embedders_and_left_empty(monkeypatch):
     """The collections are gone before the pool closes."""
     left, dimensions = [], []
-    close = profiler.Search.close
+    close = Search.close
 
     async def look(probe):
         dimensions.append(probe.subject.dimension)
         await close(probe)
         left.append(await probe.subject.handle.control("describe", {}))
 
-    monkeypatch.setattr(profiler.Search, "close", look)
+    monkeypatch.setattr(Search, "close", look)
     found = measured(store={"latency_ms": 3, "per_item_ms": 1}, emb={"dimension": 7})
     entries = by_operation(found)
     assert entries.keys() == {"embed", "ingest", "search"}

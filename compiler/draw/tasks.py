@@ -1,0 +1,80 @@
+"""The e-graph as a picture: a box for each task of one query, a frame for each module."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from teola.compiler.cost.critical_path import critical_path
+from teola.compiler.cost.estimate import estimate
+from teola.compiler.draw.view import Box, Engine, Frame, Line, View, joined
+from teola.compiler.graph.egraph import EGraph, Task
+from teola.compiler.graph.expand import expand
+from teola.compiler.graph.pgraph import PGraph
+
+MOST_TASKS = 150
+"""Above this, what a primitive does in one iteration is drawn as one box."""
+
+
+def task_view(graph: PGraph) -> View:
+    """Draw every task of one query of assumed sizes, the critical path lit."""
+    egraph = expand(graph)
+    return egraph_view(egraph, critical_path(egraph, estimate(egraph)).tasks)
+
+
+def egraph_view(egraph: EGraph, critical: frozenset[str] = frozenset()) -> View:
+    """Draw every task, those of ``critical`` lit; of very many, those of one primitive in one
+    iteration as one box."""
+    many = len(egraph.tasks) > MOST_TASKS
+    name: Callable[[Task], str] = _together if many else _alone
+    counts = Counter(map(name, egraph.tasks))
+    lit = {name(task) for task in egraph.tasks if task.id in critical}
+    boxes: dict[str, Box] = {}
+    for task in egraph.tasks:
+        box_id = name(task)
+        if box_id not in boxes:
+            note = _note(task) if counts[box_id] == 1 else f"{counts[box_id]} tasks"
+            title = box_id.removeprefix(f"{task.module}.")
+            engines = _engines(egraph, task)
+            frame = f"module:{task.module}" if task.module else ""
+            boxes[box_id] = Box(box_id, title, note, "work", engines, frame, lit=box_id in lit)
+    ends = tuple(Box(f"out:{out}", out, role="output") for out in egraph.outputs)
+    frames = tuple(
+        Frame(f"module:{module}", module, egraph.graph.modules.get(module, ""), "module")
+        for module in dict.fromkeys(task.module for task in egraph.tasks if task.module)
+    )
+    lines = joined(line for line in _lines(egraph, name, lit) if line.source != line.target)
+    return View(egraph.graph.name, (*boxes.values(), *ends), frames, lines)
+
+
+def _alone(task: Task) -> str:
+    return task.id
+
+
+def _together(task: Task) -> str:
+    return "/".join((*task.path, task.primitive))
+
+
+def _note(task: Task) -> str:
+    if task.form == "join":
+        return "all of these"
+    what = f"{task.items} × {task.tokens} tokens" if task.tokens else f"{task.items} items"
+    return what if task.operation in task.primitive else f"{task.operation}, {what}"
+
+
+def _engines(egraph: EGraph, task: Task) -> tuple[Engine, ...]:
+    if task.engine is None:
+        return ()
+    return (Engine(task.engine, str(egraph.graph.engines.get(task.engine, {}).get("kind", ""))),)
+
+
+def _lines(egraph: EGraph, name: Callable[[Task], str], lit: set[str]) -> Iterator[Line]:
+    for task in egraph.tasks:
+        for other in task.after:
+            one, two = name(egraph.by_id[other]), name(task)
+            yield Line(one, two, "data", lit=one in lit and two in lit)
+        for other in task.warmed_by:
+            yield Line(name(egraph.by_id[other]), name(task), "hint")
+    for out, tasks in egraph.outputs.items():
+        for last in tasks:
+            yield Line(name(egraph.by_id[last]), f"out:{out}", "data")
