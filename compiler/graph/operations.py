@@ -112,6 +112,7 @@ _ROWS = (
         {
             "chunks": In("map"),
             "embeddings": In("map"),
+            "documents": In("gather", required=False),
             "collection": In("whole", required=False),
         },
         {"collection": Out("collection"), "count": Out("int", "sum")},
