@@ -144,6 +144,7 @@ _ROWS = (
         {
             "chunks": In("map", gather_when="ordered"),
             "embeddings": In("map", gather_when="ordered"),
+            "documents": In("gather", required=False),
             "collection": In("whole", required=False),
         },
         {"collection": Out("collection"), "count": Out("int", "sum")},

@@ -65,6 +65,14 @@ class Build:
         )
         return name
 
+    def source(self, operand: Operand, operation: str, name: str) -> Operand | None:
+        """The input ``name`` of the primitive that ``operand`` comes from, where it is of that
+        ``operation``."""
+        nodes = (node for node in self._nodes if isinstance(node, Primitive))
+        place = operand.node if isinstance(operand, Ref) else None
+        found = next((node for node in nodes if node.id == place), None)
+        return found.inputs.get(name) if found and found.operation == operation else None
+
     def add_region(self, region: Region) -> str:
         """Add a region; its body follows with ``region=<its id>``."""
         self._ids.add(region.id)

@@ -33,6 +33,8 @@ def lower(build: Build) -> Mapping[str, Ref]:
         inputs["collection"] = build.input("collection")
         if isinstance(inputs["collection"], Ref):
             config["named"] = True
+        if (documents := build.source(chunks, "chunk", "documents")) is not None:
+            inputs["documents"] = documents  # one that gives no chunks replaces what was there
     written = build.add("ingest", inputs, config, engine="store")
     return {"collection": Ref(written, "collection"), "count": Ref(written, "count")}
 

@@ -24,13 +24,17 @@ class CollectionVersion:
     fingerprint: str | None = None
 
     def replaced(
-        self, rows: Sequence[tuple[Chunk, Vector]], fingerprint: str | None
+        self,
+        rows: Sequence[tuple[Chunk, Vector]],
+        fingerprint: str | None,
+        documents: Sequence[str] = (),
     ) -> CollectionVersion:
-        """The next version: documents in ``rows`` replace what is here of them.
+        """The next version: documents in ``rows``, and those that ``documents`` names, replace what
+        is here of them.
 
         A document whose chunks are all here already, and no others, stays where it is.
         """
-        changed = self._changed(rows)
+        changed = self._changed(rows, documents)
         kept = [
             place for place, chunk in enumerate(self.chunks) if chunk["document"] not in changed
         ]
@@ -43,10 +47,11 @@ class CollectionVersion:
         index = FlatIndex(self.index.metric, np.array(vectors, np.float32))
         return CollectionVersion(index, tuple(chunks), fingerprint)
 
-    def _changed(self, rows: Sequence[tuple[Chunk, Vector]]) -> set[str]:
-        """The documents of ``rows`` of which there are other chunks here."""
+    def _changed(self, rows: Sequence[tuple[Chunk, Vector]], documents: Sequence[str]) -> set[str]:
+        """The documents of which there are other chunks here than in ``rows``."""
         here, there = _by_document(self.chunks), _by_document([chunk for chunk, _ in rows])
-        return {document for document, ids in there.items() if here.get(document) != ids}
+        named = {*there, *documents}
+        return {one for one in named if here.get(one, []) != there.get(one, [])}
 
     def describe(self) -> dict[str, Any]:
         """How many chunks, of which dimension (0: none yet), made by which embedder."""

@@ -21,10 +21,11 @@ class FaissStore:
     """Collections in memory: ingested under a pending version, published in one step.
 
     Every publication makes a new version and then puts it in the old one's place: a search sees one
-    version, whole. Commands: ``publish`` {collection, pending, fingerprint?} -> {count}: the
-    documents of the pending chunks replace what the collection has of them; ``discard`` {pending}
-    and ``drop`` {collection} -> whether it was there; ``describe`` {} -> {collections: {name:
-    {count, dimension, fingerprint}}, pending: [names]}, or with {collection} that one or None.
+    version, whole. Commands: ``publish`` {collection, pending, fingerprint?, documents?} ->
+    {count}: the documents of the pending chunks, and those named, replace what the collection has
+    of them; ``discard`` {pending} and ``drop`` {collection} -> whether it was there; ``describe``
+    {} -> {collections: {name: {count, dimension, fingerprint}}, pending: [names]}, or with
+    {collection} that one or None.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -76,9 +77,7 @@ class FaissStore:
             UnsupportedError: an unknown command.
         """
         if command == "publish":
-            return self._publish(
-                arguments["collection"], arguments["pending"], arguments.get("fingerprint")
-            )
+            return self._publish(**arguments)
         if command == "discard":
             return self._pending.pop(arguments["pending"], None) is not None
         if command == "drop":
@@ -89,13 +88,19 @@ class FaissStore:
             f"stores know no command {command!r}: publish, discard, drop or describe"
         )
 
-    def _publish(self, name: str, pending: str, fingerprint: str | None) -> dict[str, Any]:
-        before = self._collections.get(name) or CollectionVersion(FlatIndex(self._metric))
+    def _publish(
+        self,
+        collection: str,
+        pending: str,
+        fingerprint: str | None = None,
+        documents: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        before = self._collections.get(collection) or CollectionVersion(FlatIndex(self._metric))
         rows = self._pending.get(pending, {})
-        _check_fingerprint(name, before.fingerprint, fingerprint)
-        _check_dimension(name, before, rows)
-        after = before.replaced(list(rows.values()), fingerprint)
-        self._collections[name] = after
+        _check_fingerprint(collection, before.fingerprint, fingerprint)
+        _check_dimension(collection, before, rows)
+        after = before.replaced(list(rows.values()), fingerprint, documents)
+        self._collections[collection] = after
         self._pending.pop(pending, None)
         return {"count": len(after.chunks)}
 

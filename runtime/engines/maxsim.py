@@ -4,8 +4,9 @@ with any encoder: it needs no weights of its own."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
+from teola.runtime.engines.embedding_cache import EmbeddingCache, Tokens
 from teola.runtime.engines.protocol import Capabilities, Failure, Request
 from teola.runtime.engines.text_limit import too_long
 from teola.runtime.engines.token_encoder import TokenEncoder
@@ -15,7 +16,6 @@ from teola.runtime.errors import UnsupportedError
 if TYPE_CHECKING:
     import torch
 
-Tokens: TypeAlias = tuple[int, ...]
 NOTHING_IN_COMMON = -1.0
 """The score where a side has no tokens: the least cosine."""
 
@@ -25,12 +25,14 @@ class MaxSimReranker:
     nearest to it, averaged over the query's tokens; special tokens do not count.
 
     A text over the model's limit fails, or is cut where the config says ``truncate``: a passage
-    alone, a query with its request.
+    alone, a query with its request. Passages are encoded without their query, so what was encoded
+    lately is kept for the next one (``cache_mib``).
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = config
         self._truncate = bool(config.get("truncate", False))
+        self._cache = EmbeddingCache(int(config.get("cache_mib", 64)) << 20)
         self._thread = WorkerThread("reranker")
         self._encoder: TokenEncoder | None = None
 
@@ -52,6 +54,7 @@ class MaxSimReranker:
         """Let the model go."""
         self._thread.close()
         self._encoder = None
+        self._cache.clear()
 
     async def control(self, command: str, arguments: Mapping[str, Any]) -> Any:
         """None known."""
@@ -71,7 +74,7 @@ class MaxSimReranker:
             [self._tokens(encoder, "the passage", text) for text in request.items]
             for request in batch
         ]
-        found = _embedded(encoder, queries, passages)
+        found = _embedded(encoder, self._cache, queries, passages)
         return [
             query if isinstance(query, Failure) else [_score(found, query, one) for one in some]
             for query, some in zip(queries, passages, strict=True)
@@ -89,17 +92,23 @@ class MaxSimReranker:
 
 def _embedded(
     encoder: TokenEncoder,
+    cache: EmbeddingCache,
     queries: Sequence[Tokens | Failure],
     passages: Sequence[Sequence[Tokens | Failure]],
 ) -> dict[Tokens, torch.Tensor]:
-    """Token embeddings of each different text: what comes twice is computed once. Passages of a
-    query that failed are left out."""
+    """Token embeddings of each different text: what comes twice is computed once, and not at all
+    what is cached. Passages of a query that failed are left out."""
     wanted: dict[Tokens, None] = {}
     for query, some in zip(queries, passages, strict=True):
         if not isinstance(query, Failure):
             wanted[query] = None
             wanted.update((one, None) for one in some if not isinstance(one, Failure))
-    return dict(zip(wanted, encoder.embed(list(wanted)), strict=True))
+    found = {tokens: rows for tokens in wanted if (rows := cache.get(tokens)) is not None}
+    new = [tokens for tokens in wanted if tokens not in found]
+    for tokens, rows in zip(new, encoder.embed(new), strict=True):
+        found[tokens] = rows
+        cache.put(tokens, rows)
+    return found
 
 
 def _score(

@@ -194,8 +194,8 @@ def _refusal(request: Generate, generation: Generation) -> Failure | None:
     if len(tokens) + request.max_tokens > room:
         return Failure(
             "item",
-            f"the prompt has {len(tokens)} tokens, the engine has room for "
-            f"{room - request.max_tokens} ({room} less max_tokens {request.max_tokens})",
+            f"the prompt has {len(tokens)} tokens and max_tokens is {request.max_tokens}, together "
+            f"more than the {room} that the engine has room for",
         )
     if not (min(tokens) >= 0 and max(tokens) < generation.vocabulary):
         return Failure(

@@ -43,27 +43,27 @@ class ChildProcess:
             OSError: it cannot be started.
         """
         ours, theirs = socket.socketpair()
-        output, pipe = os.pipe()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-X", "faulthandler", "-m", "teola.runtime.hosts.worker"),
-                str(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=pipe,
-                stderr=pipe,
-                pass_fds=(theirs.fileno(),),
-                env=dict(environment),
-                start_new_session=True,  # Ctrl-C reaches the parent only, which closes its engines
-            )
-        except BaseException:
-            ours.close()
-            os.close(output)
-            raise
-        finally:
-            theirs.close()
-            os.close(pipe)
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
-        return cls(process, reader, writer, await _Output.read(output))
+        with theirs:
+            reader, writer = await asyncio.open_unix_connection(sock=ours)
+            with contextlib.ExitStack() as unless_started:
+                unless_started.callback(writer.close)
+                descriptor, pipe = os.pipe()
+                with os.fdopen(pipe, "wb", buffering=0):
+                    output = await _Output.read(descriptor)
+                    unless_started.callback(output.drop)
+                    # Last, and nothing is awaited after it: whoever is cancelled leaves none.
+                    process = await asyncio.create_subprocess_exec(
+                        *(sys.executable, "-X", "faulthandler", "-m", "teola.runtime.hosts.worker"),
+                        str(theirs.fileno()),
+                        stdin=asyncio.subprocess.DEVNULL,
+                        stdout=pipe,
+                        stderr=pipe,
+                        pass_fds=(theirs.fileno(),),
+                        env=dict(environment),
+                        start_new_session=True,  # Ctrl-C reaches the parent, which closes engines
+                    )
+                unless_started.pop_all()
+        return cls(process, reader, writer, output)
 
     @property
     def pid(self) -> int:
@@ -163,6 +163,10 @@ class _Output(asyncio.Protocol):
     async def close(self, limit_s: float) -> None:
         """Read what is left; a process of the process may hold the pipe open for longer."""
         await asyncio.wait([self._ended], timeout=limit_s)
-        if self._transport is not None and not self._ended.done():
+        self.drop()
+        await self._ended
+
+    def drop(self) -> None:
+        """Read no more."""
+        if self._transport is not None:
             self._transport.close()
-            await self._ended

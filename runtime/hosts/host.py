@@ -23,6 +23,8 @@ from teola.runtime.hosts.errors import EngineDied, HostError
 from teola.runtime.hosts.handle import OnStatus
 from teola.runtime.models import ensure
 
+CLOSED_EARLY = "the engine was closed while it was starting"
+
 
 class State(Enum):
     """Where an engine is in its life."""
@@ -46,6 +48,7 @@ class Host(ABC):
         self._epoch = 0
         self._capabilities: Capabilities | None = None
         self._died: asyncio.Future[EngineDied] | None = None
+        self._starting: asyncio.Task[Capabilities] | None = None
 
     @property
     def epoch(self) -> int:
@@ -76,23 +79,35 @@ class Host(ABC):
         Raises:
             ModelError: the weights cannot be had.
             EngineStartError: the engine could not start.
+            HostError: it was closed meanwhile.
         """
         if self._state in (State.STARTING, State.ALIVE):
             raise HostError("the engine has been started already")
         self._state = State.STARTING
         self._died = asyncio.get_running_loop().create_future()
+        self._starting = starting = asyncio.create_task(self._bring_up())
         try:
-            await self._fetch_weights()
-            self._on_status("loading", None, "")
-            self._capabilities = await self._launch()
+            capabilities = await starting
         except BaseException as error:
-            self._state = State.DEAD
-            await self._shut()
-            if isinstance(error, Exception):
-                self._on_status("failed", None, str(error))
+            if self._starting is starting:
+                self._state = State.DEAD
+                await self._shut()
+                if isinstance(error, Exception):
+                    self._on_status("failed", None, str(error))
+            elif not _is_cancelled():
+                raise HostError(CLOSED_EARLY) from error
             raise
-        self._state = State.ALIVE
+        if self._starting is not starting:
+            raise HostError(CLOSED_EARLY)
         self._on_status("ready", None, "")
+        return capabilities
+
+    async def _bring_up(self) -> Capabilities:
+        """The start itself, as a task, so that ``close`` can end it."""
+        await self._fetch_weights()
+        self._on_status("loading", None, "")
+        self._capabilities = await self._launch()
+        self._state = State.ALIVE
         return self._capabilities
 
     async def _fetch_weights(self) -> None:
@@ -138,7 +153,11 @@ class Host(ABC):
         if self._state is State.CLOSED:
             return
         self._state = State.CLOSED
+        starting, self._starting = self._starting, None
         self._fail_calls(HostError("the engine was closed"))
+        if starting is not None:
+            starting.cancel()
+            await asyncio.wait([starting])
         await self._shut()
 
     def _require_alive(self) -> None:
@@ -175,3 +194,9 @@ class Host(ABC):
     @abstractmethod
     async def _shut(self) -> None:
         """End the engine in any state, gently if it lives; never raises for how it ends."""
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody wants the current task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

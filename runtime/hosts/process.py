@@ -71,10 +71,9 @@ class ProcessHost(RemoteHost):
             self._child.send(order)
 
     async def _shut(self) -> None:
-        child, self._child = self._child, None
-        reading, self._reading = self._reading, None
-        if reading is not None:
-            reading.cancel()
-            await asyncio.wait([reading])
-        if child is not None:
-            await child.end(gentle_s=CLOSE_S, terminate_s=TERMINATE_S)
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+        if self._child is not None:
+            await self._child.end(gentle_s=CLOSE_S, terminate_s=TERMINATE_S)
+        self._child = self._reading = None  # only now: whoever is cancelled here may shut again

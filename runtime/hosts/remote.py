@@ -51,12 +51,11 @@ class RemoteHost(Host):
             self._post(Call(number, method, arguments))
             return await reply
         except asyncio.CancelledError:
-            if reply.done() and not reply.cancelled():
-                reply.exception()  # it came too late; nobody else will look at it
-            self._post(Cancel(number))
+            if self._waiting.pop(number, None) is not None:
+                self._post(Cancel(number))
+            elif not reply.cancelled():
+                reply.exception()  # it came just before; nobody else will look at it
             raise
-        finally:
-            del self._waiting[number]
 
     def _receive(self, report: Report) -> None:
         """Take one report, on the caller's event loop."""
@@ -64,7 +63,7 @@ class RemoteHost(Host):
             asyncio.get_running_loop().call_soon(self._deliver, report.events)
         elif isinstance(report, Died):
             self._end(EngineDied(report.reason))
-        elif (reply := self._waiting.get(report.number)) is not None and not reply.done():
+        elif (reply := self._waiting.pop(report.number, None)) is not None and not reply.done():
             if isinstance(report, Raised):
                 reply.set_exception(report.error)
             else:
@@ -77,6 +76,7 @@ class RemoteHost(Host):
         self._fail_calls(error)
 
     def _fail_calls(self, error: HostError) -> None:
-        for reply in self._waiting.values():
+        waiting, self._waiting = self._waiting, {}
+        for reply in waiting.values():
             if not reply.done():
                 reply.set_exception(copy.copy(error))

@@ -31,16 +31,18 @@ class EngineService:
             return
         task = asyncio.get_running_loop().create_task(self._run(order))
         self._running[order.number] = task
-        task.add_done_callback(lambda _task: self._running.pop(order.number, None))
+        task.add_done_callback(lambda task: self._ended(order.number, task))
+
+    def _ended(self, number: int, task: asyncio.Task[None]) -> None:
+        del self._running[number]
+        if task.cancelled():  # perhaps before its first step
+            self._send(Raised(number, EngineCallError("the call was cancelled")))
 
     async def _run(self, call: Call) -> None:
         try:
             value = await self._call(call.method, call.arguments)
         except EngineDied as error:
             self._send(Died(error.reason))
-        except asyncio.CancelledError:
-            self._send(Raised(call.number, EngineCallError("the call was cancelled")))
-            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets it
             self._send(Raised(call.number, error))
         else:

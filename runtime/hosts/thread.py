@@ -11,40 +11,83 @@ from typing import Any
 
 from teola.runtime.engines.protocol import Capabilities
 from teola.runtime.engines.registry import EngineEntry
+from teola.runtime.hosts.errors import EngineDied, EngineStartError, HostError
 from teola.runtime.hosts.handle import OnStatus
-from teola.runtime.hosts.messages import Order, Report
+from teola.runtime.hosts.messages import Cancel, Died, Order, Raised, Report, Result
 from teola.runtime.hosts.remote import RemoteHost
 from teola.runtime.hosts.service import EngineService
 
 CLOSE_S = 10.0
+CANCEL_S = 30.0
+"""A call cannot be cancelled while it blocks its thread: longer than any that is well."""
 logger = logging.getLogger(__name__)
 
 
 class ThreadHost(RemoteHost):
     """One dedicated thread with an event loop, where all of the engine's code runs.
 
-    A thread cannot be ended from outside: one that hangs is left behind when it is closed, and
-    that is logged.
+    A thread cannot be ended from outside. One that hangs, so that it does not close or does not
+    answer to the cancelling of a call, is left behind and the host is broken: every call and every
+    start is refused from then on.
     """
 
     def __init__(self, entry: EngineEntry, config: Mapping[str, Any], on_status: OnStatus) -> None:
         super().__init__(entry, config, on_status)
         self._thread: _EngineThread | None = None
+        self._cancelled: dict[int, asyncio.TimerHandle] = {}
+        self._broken: str | None = None
 
     async def _launch(self) -> Capabilities:
+        if self._broken is not None:
+            raise EngineStartError(self._broken)
         self._gone = None
         self._thread = _EngineThread(self._entry.factory, self._config, self._receive)
         await self._thread.up
         return await self._start_engine()
 
     def _post(self, order: Order) -> None:
-        if self._thread is not None:
-            self._thread.post(order)
+        if self._thread is None:
+            return
+        self._thread.post(order)
+        if isinstance(order, Cancel):
+            loop = asyncio.get_running_loop()
+            late = loop.call_later(CANCEL_S, self._break, "answer to a cancelled call", CANCEL_S)
+            self._cancelled[order.number] = late
+
+    def _receive(self, report: Report) -> None:
+        if isinstance(report, Died):
+            self._expect_nothing()
+        elif isinstance(report, Result | Raised) and report.number in self._cancelled:
+            self._cancelled.pop(report.number).cancel()
+        super()._receive(report)
+
+    def _expect_nothing(self) -> None:
+        for late in self._cancelled.values():
+            late.cancel()
+        self._cancelled.clear()
+
+    def _require_alive(self) -> None:
+        if self._broken is not None:
+            raise HostError(self._broken)
+        super()._require_alive()
+
+    def _break(self, missed: str, limit_s: float) -> None:
+        """The thread did not do what it must."""
+        if self._broken is not None:
+            return
+        self._broken = (
+            f"the engine's thread hangs: it did not {missed} within {limit_s:g} s. A thread cannot "
+            "be ended: start the program again"
+        )
+        logger.warning("%s: %s", self._entry.factory, self._broken)
+        self._end(EngineDied(self._broken))
 
     async def _shut(self) -> None:
-        thread, self._thread = self._thread, None
-        if thread is not None and not await thread.stop(CLOSE_S):
-            logger.warning("the thread of %s does not end; it is left", self._entry.factory)
+        self._expect_nothing()
+        limit_s = CLOSE_S if self._broken is None else 0
+        if self._thread is not None and not await self._thread.stop(limit_s):
+            self._break("close", limit_s)
+        self._thread = None
 
 
 class _EngineThread:
@@ -84,7 +127,8 @@ class _EngineThread:
     async def _live(self) -> None:
         self._own = asyncio.get_running_loop()
         self._on_caller(_settle, self.up)
-        await self._stopping.wait()
+        if not self._stopped:  # else it was stopped before there was a loop to say so on
+            await self._stopping.wait()
         try:
             await self._service.close()
         except Exception:  # an engine that fails to close is gone all the same

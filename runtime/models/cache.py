@@ -89,6 +89,8 @@ def discard(folder: Path) -> None:
 
 @contextmanager
 def _workplace(folder: Path) -> Iterator[Path]:
+    for left in folder.parent.glob(f".{folder.name}-*"):  # by a killed process: the lock is ours
+        shutil.rmtree(left, ignore_errors=True)
     try:
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:

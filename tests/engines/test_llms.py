@@ -132,8 +132,8 @@ def test_a_request_that_cannot_run_fails_alone(llm, prompts):
         (prompts[0], 4, {}),
     )
     assert [one.failure.kind for one in (long, empty, nothing, strange)] == ["item"] * 4
-    assert f"the prompt has {context} tokens" in long.failure.message
-    assert f"has room for {context - 1} ({context} less max_tokens 1)" in long.failure.message
+    assert f"the prompt has {context} tokens and max_tokens is 1" in long.failure.message
+    assert f"more than the {context} that the engine has room for" in long.failure.message
     assert len(fine.tokens) == 4
 
 

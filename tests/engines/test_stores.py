@@ -135,6 +135,15 @@ def test_publishing_replaces_by_document(store):
     assert sorted(names(search(store, AXES[0]))) == ["a1", "b1"]
 
 
+def test_a_document_without_chunks_replaces_what_was_there(store):
+    publish(store, [(chunk("a", "a"), AXES[0]), (chunk("b", "b"), AXES[1])])
+    assert publish(store, [], documents=["b", "unknown"]) == {"count": 1}
+    assert names(search(store, AXES[1])) == ["a"]
+    assert publish(store, [], documents=["a"]) == {"count": 0}
+    assert search(store, AXES[1]) == []
+    assert publish(store, [(chunk("b", "b"), AXES[1])], documents=["b"]) == {"count": 1}
+
+
 def test_writing_what_is_there_changes_nothing(store):
     rows = [(chunk("a1", "a"), AXES[0]), (chunk("a2", "a"), AXES[1])]
     publish(store, rows)

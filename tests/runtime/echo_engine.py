@@ -98,6 +98,8 @@ class EchoEngine:
         os.kill(os.getpid(), signal.SIGKILL)
 
     async def block(self, items):
+        for begun in items:
+            begun.set()
         threading.Event().wait()
 
     async def control(self, command, arguments):

@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -476,14 +477,58 @@ def test_a_hanging_process_is_ended(monkeypatch, trouble):
     run(scenario())
 
 
-def test_a_hanging_thread_is_left_and_logged(monkeypatch, caplog):
-    """A thread cannot be ended: closing returns all the same."""
+def test_a_thread_that_hangs_in_closing_is_left_and_refused(monkeypatch, caplog):
+    """A thread cannot be ended: closing returns all the same, and what follows fails at once."""
 
     async def scenario():
         monkeypatch.setattr(thread, "CLOSE_S", 0.05)
-        async with engine("thread", close="hang"):
-            pass
-        assert "does not end" in caplog.text
+        async with engine("thread", close="hang") as handle:
+            await handle.close()
+            assert "did not close within 0.05 s" in caplog.text
+            with pytest.raises(HostError, match="hangs"):
+                await ask(handle, "echo", 1)
+            with pytest.raises(EngineStartError, match="hangs.*start the program again"):
+                await handle.restart()
+
+    run(scenario())
+
+
+def test_a_thread_that_does_not_hear_a_cancel_is_broken(monkeypatch):
+    """It counts as dead: calls in flight end, later ones and a restart are refused at once."""
+
+    async def scenario():
+        monkeypatch.setattr(thread, "CANCEL_S", 0.05)
+        async with engine("thread") as handle:
+            begun = threading.Event()
+            blocked = asyncio.create_task(ask(handle, "block", begun))
+            await asyncio.to_thread(begun.wait, LIMIT_S)
+            behind = asyncio.create_task(ask(handle, "echo", 1))
+            blocked.cancel()
+            with pytest.raises(EngineDied, match="did not answer to a cancelled call"):
+                await behind
+            assert "hangs" in str(await handle.died)
+            with pytest.raises(HostError, match="hangs"):
+                await ask(handle, "echo", 1)
+            with pytest.raises(EngineStartError, match="hangs"):
+                await handle.restart()
+
+    run(scenario())
+
+
+def test_a_cancelled_call_breaks_no_thread():
+    """Whether the cancel comes before, with or after the reply, the engine goes on."""
+
+    async def scenario():
+        async with engine("thread") as handle:
+            for turns in range(12):
+                call = asyncio.create_task(ask(handle, "echo", turns))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                call.cancel()
+                await asyncio.wait([call])
+            while handle._cancelled:  # every cancel is answered, else this does not end
+                await asyncio.sleep(0)
+            assert await ask(handle, "echo", 1) == [1]
 
     run(scenario())
 
@@ -501,6 +546,79 @@ def test_a_cancelled_start_leaves_no_process():
         with pytest.raises(asyncio.CancelledError):
             await starting
         assert gone(pid)
+
+    run(scenario())
+
+
+def resources():
+    """What may leak: open descriptors, children and threads."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    engines = [one.name for one in threading.enumerate() if one.name == "teola-engine"]
+    return len(list(Path("/proc/self/fd").iterdir())), children, engines
+
+
+TURNS = 40
+"""A start of an engine's process takes fewer turns of the event loop until it waits for it."""
+
+
+@pytest.mark.parametrize("end", ["cancel", "close"])
+def test_a_start_ended_at_any_turn_of_the_loop_leaves_nothing(home, end):
+    """Neither a descriptor nor a process nor a thread, and at once."""
+
+    async def scenario():
+        started = asyncio.get_running_loop().time()
+        await begin(home, 1, end)
+        before = resources()
+        for turns in range(1, TURNS):
+            await begin(home, turns, end)
+            assert resources() == before, turns
+        assert asyncio.get_running_loop().time() - started < LIMIT_S / 2
+
+    run(scenario())
+
+
+async def begin(home, turns, end):
+    """Begin a start that never ends by itself, and end it after so many turns of the loop."""
+    handle = connect(EngineEntry(FACTORY, host=home), {"start": "never"})
+    starting = asyncio.create_task(handle.start())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if end == "cancel":
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        await handle.close()
+        return
+    await handle.close()
+    with pytest.raises(HostError, match="closed"):
+        await starting
+    with pytest.raises(HostError, match="closed"):
+        await ask(handle, "echo", 1)
+
+
+def test_closing_while_it_starts_closes(home):
+    """The start ends with an error that says so; the engine stays closed and can be restarted."""
+
+    async def scenario():
+        statuses = []
+        handle = connect(
+            EngineEntry(FACTORY, host=home),
+            {"start": "never"},
+            on_status=lambda *status: statuses.append(status),
+        )
+        starting = asyncio.create_task(handle.start())
+        while not statuses:
+            await asyncio.sleep(0)
+        await handle.close()
+        with pytest.raises(HostError, match="closed while it was starting"):
+            await starting
+        with pytest.raises(HostError, match="the engine is closed"):
+            await ask(handle, "echo", 1)
+        assert [state for state, _, _ in statuses] == ["loading"]
+        handle._config.clear()
+        await handle.restart()
+        assert await ask(handle, "echo", 1) == [1]
+        await handle.close()
 
     run(scenario())
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from teola.compiler.api import compile_workflow
 from teola.runtime.engines.protocol import Failure
 from teola.runtime.errors import ModuleError, StateLost
 from tests.runtime.virtual_clock import pass_time
@@ -276,3 +277,45 @@ async def test_an_engine_that_keeps_dying_is_given_up(bench):
         assert not spy.alive
         with pytest.raises(ModuleError, match="out of memory"):
             await runner.run(documents=DOCUMENTS, q="other")
+
+
+WORKFLOW = """
+teola: 1
+name: kept
+inputs: {documents: list<document>}
+engines:
+  embedder: {kind: embedder, backend: fake}
+  store: {kind: store, backend: fake}
+modules:
+  chunks:
+    uses: chunk
+    inputs: {documents: inputs.documents}
+    with: {size: 4, overlap: 0, by: characters}
+  indexed:
+    uses: index
+    inputs: {chunks: chunks.chunks}
+    with: {collection: kb}
+  found:
+    uses: search
+    inputs: {collection: indexed.collection}
+    with: {query: abcd, top_k: 9}
+outputs: {found: found.passages}
+"""
+
+
+@pytest.mark.parametrize("level", ["O0", "O1"])
+def test_a_document_that_became_empty_leaves_nothing_behind(tmp_path, level):
+    """Guarantee 5: publishing replaces by document, one without any chunk too."""
+    file = tmp_path / "kept.yaml"
+    file.write_text(WORKFLOW, encoding="utf-8")
+    source = compile_workflow(file, level=level)
+
+    @virtual
+    async def run(bench):
+        first = await bench.run(source, documents=DOCUMENTS)
+        assert {passage["document"] for passage in first["found"]} == {"a", "b"}
+        emptied = [{"name": "a", "text": ""}]
+        second = await bench.run(source, documents=emptied)
+        assert {passage["document"] for passage in second["found"]} == {"b"}
+
+    run()

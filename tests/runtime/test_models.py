@@ -3,10 +3,12 @@
 import hashlib
 import json
 import os
+import select
+import subprocess
 import sys
 import threading
-import types
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +16,10 @@ from teola.runtime import models
 from teola.runtime.errors import ModelError
 from teola.runtime.models import cache, source, wheel
 from teola.runtime.models.catalog import CATALOG, WheelModel
-from teola.runtime.models.child import Finished, run_command
+from teola.runtime.models.child import Finished, run_module
 
 NAME = "tiny"
+LIMIT_S = 60
 FILES = {"config.json": b'{"model_type": "tiny"}', "weights/model.bin": bytes(range(256)) * 40}
 
 
@@ -259,7 +262,7 @@ def test_a_conversion_that_fails_says_why(index, monkeypatch):
     )
     monkeypatch.setitem(CATALOG, NAME, gguf)
     monkeypatch.setattr(source, "CONVERT_NEEDS", ())
-    monkeypatch.setattr(source, "run_command", lambda *_, **__: Finished(1, ("x", "ValueError: y")))
+    monkeypatch.setattr(source, "run_module", lambda *_, **__: Finished(1, ("x", "ValueError: y")))
     with pytest.raises(ModelError, match="converting model 'tiny' failed: ValueError: y"):
         models.fetch(NAME)
     assert models.list_models()[-1].state == "absent"
@@ -311,38 +314,75 @@ def test_a_local_folder_is_used_as_it_is(tmp_path):
         models.ensure({"path": None, "model": "local"})
 
 
-class FakeHub(types.ModuleType):
-    """`huggingface_hub` with one repository, which it may or may not have already."""
+HUB = """
+import os, pathlib, threading
+FOLDER = pathlib.Path(os.environ["FAKE_HUB"])
 
-    def __init__(self, folder, *, cached):
-        super().__init__("huggingface_hub")
-        self.folder, self.cached, self.asked = folder, cached, []
-
-    def snapshot_download(self, *, repo_id, revision, local_files_only=False, **patterns):
-        self.asked.append((repo_id, revision, local_files_only))
-        if local_files_only and not self.cached:
+def snapshot_download(*, repo_id, revision, local_files_only, allow_patterns, ignore_patterns):
+    with (FOLDER / "asked").open("a") as asked:
+        asked.write(f"{repo_id} {revision} {'here' if local_files_only else 'download'}\\n")
+    folder = FOLDER / repo_id.replace("/", "--")
+    if local_files_only:
+        if not folder.exists():
             raise FileNotFoundError("not cached")
-        if repo_id == "nobody/nothing":
-            raise RuntimeError("404 Client Error.\n\nRepository Not Found")
-        return str(self.folder)
+        return str(folder)
+    if repo_id == "nobody/nothing":
+        raise RuntimeError("404 Client Error.\\n\\nRepository Not Found")
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text("{}")
+    if repo_id == "org/slow" and not (FOLDER / "quick").exists():
+        with (FOLDER / "own.01234567.incomplete").open("w"), (FOLDER / "etag.incomplete").open("w"):
+            (FOLDER / "pid").write_text(str(os.getpid()))
+            worker = threading.Thread(target=threading.Event().wait)
+            worker.start()
+            worker.join()
+    (folder / "model.safetensors").write_text("")
+    return str(folder)
+"""
 
 
-def test_hub_models_come_from_the_hubs_cache_first(tmp_path, monkeypatch):
+@pytest.fixture
+def fake_hub(tmp_path, monkeypatch):
+    """`huggingface_hub` with repositories in a folder, here and in every process we start."""
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "huggingface_hub.py").write_text(HUB)
+    hub = tmp_path / "hub"
+    hub.mkdir()
+    monkeypatch.setenv("FAKE_HUB", str(hub))
+    monkeypatch.setenv("TEOLA_CACHE", str(tmp_path / "cache"))
+    importable(code, monkeypatch)
+    monkeypatch.delitem(sys.modules, "huggingface_hub", raising=False)
+    yield hub
+    sys.modules.pop("huggingface_hub", None)
+
+
+def importable(folder, monkeypatch):
+    """Modules in ``folder`` are found, here and in every process we start."""
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def asked(hub):
+    """What the library was asked for since this was asked last."""
+    lines = (hub / "asked").read_text().splitlines()
+    (hub / "asked").unlink()
+    return lines
+
+
+def test_hub_models_come_from_the_hubs_cache_first(fake_hub):
     """The network is asked only for what is not there."""
-    hub = FakeHub(tmp_path, cached=True)
-    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
-    assert models.ensure({"model": "hub:org/name@v1"}) == tmp_path
-    assert hub.asked == [("org/name", "v1", True)]
-    hub.cached = False
     told = []
-    assert models.fetch("hub:org/name", lambda *state: told.append(state)) == tmp_path
-    assert hub.asked[1:] == [("org/name", None, True), ("org/name", None, False)]
+    folder = models.fetch("hub:org/name", lambda *state: told.append(state))
+    assert folder == fake_hub / "org--name"
+    assert asked(fake_hub)[-1] == "org/name None download"
     assert [state for state, _, _ in told] == ["fetching"]
+    assert models.ensure({"model": "hub:org/name@v1"}) == folder
+    assert asked(fake_hub) == ["org/name v1 here"]
 
 
-def test_a_hub_model_that_cannot_be_had_says_what_to_do(tmp_path, monkeypatch):
+def test_a_hub_model_that_cannot_be_had_says_what_to_do(fake_hub, monkeypatch):
     """The hub's own first line, and both ways out."""
-    monkeypatch.setitem(sys.modules, "huggingface_hub", FakeHub(tmp_path, cached=False))
     with pytest.raises(ModelError, match="404 Client Error.*models fetch hub:nobody/nothing.*path"):
         models.ensure({"model": "hub:nobody/nothing"})
     with pytest.raises(ModelError, match="hub:organisation/name"):
@@ -352,34 +392,115 @@ def test_a_hub_model_that_cannot_be_had_says_what_to_do(tmp_path, monkeypatch):
         models.ensure({"model": "hub:org/name"})
 
 
-WAITING = "print('up', flush=True); import threading; threading.Event().wait()"
+def test_a_hub_download_can_be_cancelled_and_goes_on_later(fake_hub):
+    """It ends at once; what there is of the model is not taken for it until the rest has come."""
+    cancelled = threading.Event()
+    name = "hub:org/slow@main"
+
+    os.mkfifo(fake_hub / "pid")
+    pids = []
+
+    def cancel():
+        pids.append(heard(fake_hub / "pid"))
+        cancelled.set()
+
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
+    with pytest.raises(ModelError, match="cancelled"):
+        models.ensure({"model": name}, cancelled=cancelled)
+    canceller.join()
+    assert not Path(f"/proc/{pids[0]}").exists()
+    assert [path.name for path in fake_hub.glob("*.incomplete")] == ["etag.incomplete"]
+    assert (fake_hub / "org--slow").is_dir()
+    asked(fake_hub)
+    (fake_hub / "quick").touch()
+    assert (models.ensure({"model": name}) / "model.safetensors").exists()
+    assert asked(fake_hub) == ["org/slow main download"]
+    models.ensure({"model": name})
+    assert asked(fake_hub) == ["org/slow main here"]
 
 
-def test_a_command_is_bounded_in_time():
+WAITING = """
+import os, pathlib, sys, threading
+if len(sys.argv) > 1:
+    pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))
+print("up", flush=True)
+threading.Event().wait()
+"""
+
+
+@pytest.fixture
+def modules(tmp_path, monkeypatch):
+    """Modules to run: one that waits, one that prints."""
+    (tmp_path / "teola_test_waiting.py").write_text(WAITING)
+    code = "print('a\\rb\\r\\nc', end=''); raise SystemExit(4)"
+    (tmp_path / "teola_test_printing.py").write_text(code)
+    importable(tmp_path, monkeypatch)
+
+
+def test_a_module_is_bounded_in_time(modules):
     """One that takes too long is stopped; its lines so far are kept."""
     lines = []
-    finished = run_command((sys.executable, "-c", WAITING), on_line=lines.append, limit_s=1)
+    finished = run_module("teola_test_waiting", on_line=lines.append, limit_s=1)
     assert finished.code is None
     assert set(lines) <= {"up"}
 
 
-def test_a_command_is_stopped_when_nobody_wants_it():
-    """The event is seen while the command runs."""
+def test_a_module_is_stopped_when_nobody_wants_it(modules):
+    """The event is seen while the module runs."""
     unwanted = threading.Event()
     with pytest.raises(ModelError, match="cancelled"):
-        run_command(
-            (sys.executable, "-c", WAITING),
+        run_module(
+            "teola_test_waiting",
             on_line=lambda _line: unwanted.set(),
             limit_s=60,
             cancelled=unwanted,
         )
 
 
-def test_a_commands_lines_come_whole():
+def test_a_modules_lines_come_whole(modules):
     """Carriage returns end lines too, and the last needs no end."""
-    code = "print('a\\rb\\r\\nc', end=''); raise SystemExit(4)"
-    finished = run_command((sys.executable, "-c", code), on_line=lambda _line: None, limit_s=60)
+    finished = run_module("teola_test_printing", on_line=lambda _line: None, limit_s=60)
     assert finished == Finished(4, ("a", "b", "c"))
+
+
+ORPHANING = """
+import sys
+from teola.runtime.models.child import run_module
+run_module("teola_test_waiting", sys.argv[1:], on_line=lambda line: None, limit_s=600)
+"""
+
+
+def test_a_module_ends_with_a_killed_parent(modules, tmp_path):
+    """``kill -9`` of whoever runs it: it ends by itself."""
+    os.mkfifo(tmp_path / "pid")
+    with subprocess.Popen([sys.executable, "-c", ORPHANING, str(tmp_path / "pid")]) as parent:
+        descriptor = os.pidfd_open(int(heard(tmp_path / "pid")))
+        try:
+            parent.kill()
+            ended, _, _ = select.select([descriptor], [], [], LIMIT_S)
+        finally:
+            os.close(descriptor)
+    assert ended
+
+
+def test_what_a_killed_process_left_is_removed(index):
+    """Its workplace beside the model goes when the model is made."""
+    folder = models.fetch(NAME)
+    left = folder.with_name(f".{folder.name}-left")
+    left.mkdir()
+    models.remove(NAME)
+    assert not left.exists()
+
+
+def heard(pipe):
+    """What another process writes to a named pipe."""
+    descriptor = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        assert select.select([descriptor], [], [], LIMIT_S)[0]
+        return os.read(descriptor, 100).decode()
+    finally:
+        os.close(descriptor)
 
 
 @pytest.mark.models

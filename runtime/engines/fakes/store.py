@@ -28,8 +28,9 @@ class Version:
 class FakeStore(FakeBatchEngine):
     """Collections in memory: ingested under a pending version, published in one step.
 
-    Commands: ``publish`` {collection, pending, fingerprint?} puts the pending chunks in, each of
-    their documents replacing what was there of it; ``discard`` {pending}; ``drop`` {collection};
+    Commands: ``publish`` {collection, pending, fingerprint?, documents?} puts the pending chunks
+    in, their documents and those named replacing what was there of them; ``discard`` {pending};
+    ``drop`` {collection};
     ``describe`` {} -> {collections: {name: {count, dimension, fingerprint}}, pending: [names]}.
     """
 
@@ -81,9 +82,7 @@ class FakeStore(FakeBatchEngine):
     async def control(self, command: str, arguments: Mapping[str, Any]) -> Any:
         """See the class."""
         if command == "publish":
-            return self._publish(
-                arguments["collection"], arguments["pending"], arguments.get("fingerprint")
-            )
+            return self._publish(**arguments)
         if command == "discard":
             return self._pending.pop(arguments["pending"], None) is not None
         if command == "drop":
@@ -92,22 +91,28 @@ class FakeStore(FakeBatchEngine):
             return self._describe()
         raise UnsupportedError(f"stores know no command {command!r}")
 
-    def _publish(self, name: str, pending: str, fingerprint: str | None) -> dict[str, Any]:
-        before = self._collections.get(name, Version(fingerprint=fingerprint))
+    def _publish(
+        self,
+        collection: str,
+        pending: str,
+        fingerprint: str | None = None,
+        documents: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        before = self._collections.get(collection, Version(fingerprint=fingerprint))
         rows = self._pending.get(pending, {})
-        check_same(name, before, rows, fingerprint)
+        check_same(collection, before, rows, fingerprint)
         self._pending.pop(pending, None)
-        documents = {chunk["document"] for chunk, _ in rows.values()}
+        replaced = {*documents, *(chunk["document"] for chunk, _ in rows.values())}
         kept = [
             (chunk, vector)
             for chunk, vector in zip(before.chunks, before.vectors, strict=True)
-            if chunk["document"] not in documents
+            if chunk["document"] not in replaced
         ]
         pairs = [*kept, *rows.values()]
         vectors = np.array([vector for _, vector in pairs], np.float32)
-        self._collections[name] = Version(
+        self._collections[collection] = Version(
             tuple(chunk for chunk, _ in pairs),
-            vectors.reshape(len(pairs), -1) if pairs else before.vectors,
+            vectors if pairs else np.empty((0, 0), np.float32),
             before.fingerprint or fingerprint,
         )
         return {"count": len(pairs)}
