@@ -14,7 +14,7 @@ from teola.compiler.errors import PlanError
 from teola.compiler.graph.pgraph import PGraph
 from teola.compiler.graph.verify import verify
 from teola.compiler.locations import rebase_defaults
-from teola.compiler.passes.pipeline import PassReport
+from teola.compiler.passes.report import PassReport
 from teola.compiler.plan_file import (
     SCHEMA,
     PlanFile,

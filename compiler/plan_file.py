@@ -21,7 +21,7 @@ from teola.compiler.graph.pgraph import (
     Ref,
     Region,
 )
-from teola.compiler.passes.pipeline import PassReport
+from teola.compiler.passes.report import PassReport
 
 SCHEMA = "teola.plan/1"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +15,7 @@ from teola.compiler.graph.effects import effect_edges
 from teola.compiler.graph.pgraph import (
     Const,
     Edge,
+    Guard,
     InputPort,
     Json,
     Node,
@@ -25,6 +26,7 @@ from teola.compiler.graph.pgraph import (
     Ref,
     Region,
 )
+from teola.compiler.passes.rewriting import with_refs
 
 Draw = Callable[[Any], Any]
 
@@ -47,19 +49,41 @@ configs = st.dictionaries(
 
 ENGINES: dict[str, dict[str, Json]] = {
     name: canonical({"kind": kind, "backend": "fake"})
-    for name, kind in (("llm", "llm"), ("emb", "embedder"), ("rr", "reranker"), ("store", "store"))
+    for name, kind in (
+        ("llm", "llm"),
+        ("emb", "embedder"),
+        ("alias", "embedder"),
+        ("rr", "reranker"),
+        ("store", "store"),
+    )
 }
+
+VARIABLES = ("question", "passages", "lines", "more")
+PARTS = (
+    "{{ NAME }} ",
+    "{{ NAME | length }}, again {{ NAME | length }}",
+    "{% if NAME %}yes{% endif %}",
+    "{% set x = NAME %}{{ x }}",
+    "{% for x in NAME %}{{ x }}{% endfor %}",
+    "TEXT ",
+)
+"""What a prompt says of the variable NAME; a TEXT says nothing of any."""
+
+Ports = dict[str, list[Ref]]
 
 
 @dataclass
 class _Graph:
-    """A graph that grows: ``ports`` are the references that can be used now, by type."""
+    """A graph that grows: ``ports`` are the references that can be used now, by type; ``units``
+    what each region can have twice, with the ports that each offers."""
 
     draw: Draw
     nodes: list[Node] = field(default_factory=list)
-    ports: dict[str, list[Ref]] = field(default_factory=dict)
+    ports: Ports = field(default_factory=dict)
+    units: dict[str, list[tuple[list[Node], Ports]]] = field(default_factory=dict)
     count: int = 0
     module: str = ""
+    guard: tuple[Guard, ...] = ()
 
     def new_id(self, word: str) -> str:
         self.count += 1
@@ -69,7 +93,11 @@ class _Graph:
         self.ports.setdefault(kind, []).append(ref)
 
     def pick(self, *kinds: str) -> Ref | None:
+        """One of what there is; half of the time of what was decoded, where there is that."""
+        late = [ref for kind in kinds for ref in self.ports.get(f"late {kind}", ())]
         found = [ref for kind in kinds for ref in self.ports.get(kind, ())]
+        if late and self.draw(st.booleans()):
+            found = late
         return self.draw(st.sampled_from(found)) if found else None
 
     def primitive(
@@ -84,40 +112,73 @@ class _Graph:
     ) -> str:
         group = None
         chosen = dict(inputs)
-        if lists and self.draw(st.booleans()):
+        refs = [ref for name in lists if isinstance(ref := chosen[name], Ref)]
+        cut = bool(refs) and not any(ref.fields for ref in refs)
+        if cut and self.draw(st.integers(0, 3)) == 0:
             group = self.draw(st.integers(1, 100))
             for name in lists:
                 ref = chosen[name]
                 if isinstance(ref, Ref):
                     chosen[name] = Ref(ref.node, ref.port, ref.fields, True)
         id_ = self.new_id(operation)
-        own = {**(config or {}), **self.draw(configs)}
+        own = {**(config or {}), **self.draw(st.just({}) | configs)}
         self.nodes.append(
-            Primitive(id_, operation, chosen, own, engine, (), region, group, self.module)
+            Primitive(id_, operation, chosen, own, engine, self.guard, region, group, self.module)
         )
         return id_
 
     def step(self, region: str, depth: int) -> None:
-        """Add one node, or one unit, or one region with its body: at the top, one module."""
+        """Add one node, or one unit, or one region with its body: at the top, one module. Now and
+        then what is there already comes once more."""
         if not region:
             self.module = self.draw(st.just("") | st.just(f"module{self.count}"))
-        steps = [self.lists, self.models, self.call, self.collection, self.scalar]
+            go = Guard(Ref("inputs", "go"), self.draw(st.booleans()))
+            self.guard = self.draw(st.sampled_from([(), (), (), (go,)]))
+        units = self.units.setdefault(region, [])
+        if units and self.draw(st.integers(0, 3)) == 0:
+            self.again(*self.draw(st.sampled_from(units)))
+            return
+        start, ports = len(self.nodes), {kind: len(refs) for kind, refs in self.ports.items()}
+        steps = [self.lists, self.models, self.models, self.call, self.collection, self.scalar]
         steps += [self.region] if depth < 2 else []
         self.draw(st.sampled_from(steps))(region, depth)
+        offered = {kind: refs[ports.get(kind, 0) :] for kind, refs in self.ports.items()}
+        if len(self.nodes) > start:
+            units.append((self.nodes[start:], offered))
+
+    def again(self, unit: list[Node], offered: Ports) -> None:
+        """Add the unit once more, under other names."""
+        ids = {node.id: self.new_id("again") for node in unit}
+
+        def change(ref: Ref) -> Ref:
+            return replace(ref, node=ids.get(ref.node, ref.node))
+
+        for node in unit:
+            copy = with_refs(node, change)
+            self.nodes.append(
+                replace(copy, id=ids[node.id], region=ids.get(node.region, node.region))
+            )
+        for kind, refs in offered.items():
+            for ref in refs:
+                self.offer(kind, change(ref))
 
     def lists(self, region: str, depth: int) -> None:
         ref = self.pick("texts", "passages")
         if ref is None:
             return
         kind = "texts" if ref in self.ports.get("texts", ()) else "passages"
-        name = self.draw(st.sampled_from(["distinct", "take", "concat"]))
+        name = self.draw(st.sampled_from(["distinct", "take", "concat", "top"]))
         if name == "concat":
-            other = self.pick(kind) or ref
+            constant: Json = self.draw(st.sampled_from([[], ["a"], ["a", "b"] * 20]))
+            other = self.pick(kind) if self.draw(st.booleans()) else None
             inputs: dict[str, Operand] = {self.draw(identifiers): ref}
-            inputs[f"{self.draw(identifiers)}_2"] = other
+            inputs[f"{self.draw(identifiers)}_2"] = other or Const(constant)
             id_ = self.primitive("concat", inputs, tuple(inputs), region=region)
+        elif name == "top":
+            id_ = self.primitive("top", {"items": ref, "count": Const(3)}, region=region)
         else:
-            config: dict[str, Json] = {"count": 3} if name == "take" else {}
+            counts: list[dict[str, Json]] = [{"count": 3}, {"count": 40}, {"start": 1}]
+            config = self.draw(st.sampled_from(counts)) if name == "take" else {}
             id_ = self.primitive(name, {"items": ref}, ("items",), region=region, config=config)
         self.offer(kind, Ref(id_, "items"))
 
@@ -134,20 +195,43 @@ class _Graph:
             )
             self.offer("passages", Ref(id_, "passages"))
         elif ref is not None:
-            id_ = self.primitive("embed", {"texts": ref}, ("texts",), engine="emb", region=region)
+            engine = self.draw(st.sampled_from(["emb", "emb", "alias"]))
+            id_ = self.primitive("embed", {"texts": ref}, ("texts",), engine=engine, region=region)
             self.offer("vectors", Ref(id_, "embeddings"))
 
     def call(self, region: str, depth: int) -> None:
+        names = list(self.draw(st.permutations(VARIABLES)))
         inputs: dict[str, Operand] = {}
-        for ref in (self.pick("text"), self.pick("passages"), self.pick("texts")):
-            if ref is not None and self.draw(st.booleans()):
-                inputs[self.draw(identifiers)] = ref
-        messages: Json = [{"role": "user", "template": self.draw(texts)}]
-        config: dict[str, Json] = {"messages": messages, "sampling": {"max_tokens": 8}}
+        for kinds in (("text",), ("text", "texts"), ("passages", "texts")):
+            ref = self.pick(*kinds)
+            if ref is not None and self.draw(st.integers(0, 3)):
+                inputs[names.pop()] = ref
+        if self.draw(st.integers(0, 3)) == 0:
+            inputs[names.pop()] = Const(3)
+        sampling: Json = {"max_tokens": 8, "temperature": self.draw(st.sampled_from([0, 0, 0.7]))}
+        config: dict[str, Json] = {"messages": self.prompt(list(inputs)), "sampling": sampling}
         head = self.primitive("prefill", inputs, engine="llm", region=region, config=config)
-        tail = self.primitive("decode", {"state": Ref(head, "state")}, engine="llm", region=region)
+        follow: dict[str, Operand] = {"state": Ref(head, "state")}
+        if self.draw(st.booleans()):
+            follow["count"] = Const(self.draw(st.integers(1, 3)))
+        tail = self.primitive("decode", follow, engine="llm", region=region)
         self.offer("text", Ref(tail, "text"))
         self.offer("texts", Ref(tail, "lines"))
+        self.offer("late text", Ref(tail, "text"))
+        self.offer("late texts", Ref(tail, "lines"))
+
+    def prompt(self, names: list[str]) -> Json:
+        """One or two messages over the variables ``names``, in any order; or with one spliced."""
+        parts = [
+            self.draw(st.sampled_from(PARTS)).replace("NAME", name)
+            for name in self.draw(st.permutations(names))
+        ]
+        cut = self.draw(st.integers(0, len(parts)))
+        first, rest = "".join(parts[:cut]), "".join(parts[cut:])
+        messages: list[Json] = [{"role": "user", "template": rest}]
+        if names and self.draw(st.integers(0, 5)) == 0:
+            messages.insert(0, {"splice": self.draw(st.sampled_from(names))})
+        return [{"role": "system", "template": first}, *messages] if first else messages
 
     def collection(self, region: str, depth: int) -> None:
         vectors = self.pick("vectors")
@@ -161,8 +245,15 @@ class _Graph:
             inputs: dict[str, Operand] = {"chunks": chunks, "embeddings": vectors}
             if self.draw(st.booleans()):
                 inputs["collection"] = name
-            both = ("chunks", "embeddings")
-            id_ = self.primitive("ingest", inputs, both, engine="store", region=region)
+            ordered = self.draw(st.integers(0, 3)) == 0
+            id_ = self.primitive(
+                "ingest",
+                inputs,
+                () if ordered else ("chunks", "embeddings"),
+                engine="store",
+                region=region,
+                config={"ordered": True} if ordered else None,
+            )
             self.offer("collection", Ref(id_, "collection"))
         else:
             where = self.pick("collection") or name
@@ -199,26 +290,29 @@ class _Graph:
         result = self.ports["text"][-1]
         config: dict[str, Json] = {"fan_in": 2} if kind == "reduce" else {}
         self.nodes.insert(
-            at, Region(id_, kind, inputs, {"text": result}, config, (), region, self.module)
+            at, Region(id_, kind, inputs, {"text": result}, config, self.guard, region, self.module)
         )
         self.ports = outside
         self.offer("texts" if kind == "each" else "text", Ref(id_, "text"))
 
 
 @st.composite
-def pgraphs(draw: Draw, steps: int = 8) -> PGraph:
-    """A random p-graph that the verifier takes: regions, streams, units, effects, order edges."""
+def pgraphs(draw: Draw, steps: int = 12) -> PGraph:
+    """A random p-graph that the verifier takes: regions, streams, units, effects, order edges,
+    guards, prompts over what is early and late, and units that come twice."""
     graph = _Graph(draw)
     inputs = [
         InputPort("texts", "list<text>", None, draw(texts)),
         InputPort("question", "text", draw(st.none() | st.tuples(texts))),
         InputPort("passages", "list<passage>"),
         InputPort("anything", "json", draw(st.none() | st.tuples(json_values))),
+        InputPort("go", "bool"),
     ]
     for kind, name in (("texts", "texts"), ("text", "question"), ("passages", "passages")):
         graph.offer(kind, Ref("inputs", name))
     graph.offer("text", Ref("inputs", "anything", ("a", "b"), default=("",)))
-    for _ in range(draw(st.integers(0, steps))):
+    graph.offer("texts", Ref("inputs", "anything", ("names",), default=([],)))
+    for _ in range(draw(st.integers(0, steps) | st.just(steps))):
         graph.step("", 0)
     kinds = {"text": "text", "texts": "list<text>", "passages": "list<passage>"}
     outputs = tuple(

@@ -27,12 +27,6 @@ class DecomposeStages(Pass):
     max_group: int = field(default=64, metadata={"least": 1})
 
     def apply(self, graph: PGraph, context: Context) -> PGraph:
-        while (changed := self._sweep(graph, context)) is not graph:
-            graph = changed
-        return graph
-
-    def _sweep(self, graph: PGraph, context: Context) -> PGraph:
-        """Change every node that can be, in chain order: what follows sees what came before."""
         sweep = _Sweep(graph, context, self.max_group)
         nodes = tuple(sweep.visit(node) for node in graph.nodes)
         unchanged = all(new is old for new, old in zip(nodes, graph.nodes, strict=True))
@@ -40,6 +34,8 @@ class DecomposeStages(Pass):
 
 
 class _Sweep:
+    """Visits the nodes in chain order: what follows sees what came before."""
+
     def __init__(self, graph: PGraph, context: Context, max_group: int) -> None:
         self.graph, self.context, self.max_group = graph, context, max_group
         self.lengths = Lengths(graph)

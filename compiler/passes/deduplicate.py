@@ -98,7 +98,7 @@ class _Search:
         """Look for an equal unit before this one; else remember this one."""
         names = {node.id: f"<{number}>" for number, node in enumerate(unit)}
         candidates = self.seen.setdefault(self.signature(unit, names), [])
-        configs = [_config(node) for node in unit]
+        configs = [_config(node) for node in unit] if candidates else []
         for other in candidates:
             if [_config(node) for node in other] == configs:
                 self.twins.update({b.id: a.id for a, b in zip(other, unit, strict=True)})
@@ -126,7 +126,8 @@ class _Search:
         if not isinstance(operand, Ref):
             return repr(operand.value)
         node = self.twins.get(operand.node, operand.node)
-        return names.get(node, node), repr(replace(operand, node="", stream=False))
+        default = "" if operand.default is None else repr(operand.default)
+        return names.get(node, node), operand.port, operand.fields, default
 
     def versions(self, node: Primitive) -> tuple[str, ...]:
         """The writers before ``node`` of what it reads."""

@@ -16,6 +16,7 @@ from teola.compiler.passes.deduplicate import Deduplicate
 from teola.compiler.passes.pipeline_decode import PipelineDecode
 from teola.compiler.passes.prune_order import PruneOrder
 from teola.compiler.passes.remove_dead import RemoveDead
+from teola.compiler.passes.report import PassReport
 from teola.compiler.passes.split_prefill import SplitPrefill
 
 DEFAULT_PIPELINE: tuple[Pass, ...] = (
@@ -60,19 +61,6 @@ _STEP = re.compile(r"\s*(?P<name>[a-z-]+)\s*(?:\{(?P<options>[^}]*)\})?\s*(?:,|$
 _NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 
-@dataclass(frozen=True, slots=True)
-class PassReport:
-    """What one pass did: nodes and edges before and after, and the time it took."""
-
-    name: str
-    changed: bool
-    nodes_before: int
-    nodes_after: int
-    edges_before: int
-    edges_after: int
-    seconds: float
-
-
 def run_pipeline(
     graph: PGraph,
     pipeline: Sequence[Pass],
@@ -99,8 +87,8 @@ def run_pipeline(
             reports.append(report)
         if graph is before:
             return graph, tuple(_merged(reports))
-    names = ", ".join(step.name for step in pipeline)
-    raise PassError(f"the passes {names} do not settle after {MAX_ROUNDS} rounds")
+    names = ", ".join(report.name for report in reports[-len(pipeline) :] if report.changed)
+    raise PassError(f"still changed after {MAX_ROUNDS} rounds, by the passes that diverge: {names}")
 
 
 def _apply(graph: PGraph, step: Pass, context: Context) -> tuple[PGraph, PassReport]:

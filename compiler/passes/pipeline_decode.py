@@ -22,24 +22,17 @@ class PipelineDecode(Pass):
     name: ClassVar[str] = "pipeline-decode"
 
     def apply(self, graph: PGraph, context: Context) -> PGraph:
-        while (changed := _sweep(graph)) is not graph:
-            graph = changed
-        return graph
-
-
-def _sweep(graph: PGraph) -> PGraph:
-    """Change every node that can be, in chain order: what follows sees what came before."""
-    now = dict(graph.by_id)
-    paced: set[str] = set()
-    for node in graph.nodes:
-        lists = list_inputs(graph, node)
-        early = {name for name, ref in lists.items() if _comes_early(now, paced, ref)}
-        if early:
-            paced.add(node.id)
-            now[node.id] = streamed(node, early if takes_apart(node) else set(lists), 1)
-    nodes = tuple(now[node.id] for node in graph.nodes)
-    unchanged = all(new is old for new, old in zip(nodes, graph.nodes, strict=True))
-    return graph if unchanged else graph.with_(nodes=nodes)
+        now = dict(graph.by_id)
+        paced: set[str] = set()
+        for node in graph.nodes:  # in chain order: what follows sees what came before
+            lists = list_inputs(graph, node)
+            early = {name for name, ref in lists.items() if _comes_early(now, paced, ref)}
+            if early:
+                paced.add(node.id)
+                now[node.id] = streamed(node, early if takes_apart(node) else set(lists), 1)
+        nodes = tuple(now[node.id] for node in graph.nodes)
+        unchanged = all(new is old for new, old in zip(nodes, graph.nodes, strict=True))
+        return graph if unchanged else graph.with_(nodes=nodes)
 
 
 def _comes_early(nodes: Mapping[str, Node], paced: AbstractSet[str], ref: Ref) -> bool:

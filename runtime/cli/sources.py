@@ -83,13 +83,13 @@ def refuse_unknown(models: Sequence[str], others: Sequence[str] = ()) -> None:
             )
 
 
-def write_file(path: Path, text: str) -> None:
+def write_file(path: Path, content: str | bytes) -> None:
     """Write a file that the user asked for.
 
     Raises:
         CommandError: it cannot be written.
     """
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
     except OSError as error:
         raise CommandError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
 from teola.compiler.cost.profile import Point
 from teola.runtime.profiling.errors import MeasureError
+from teola.runtime.profiling.fit import fit
 from teola.runtime.profiling.knee import knee, still_rises
 from teola.runtime.profiling.probe import Probe, Sample
 
@@ -70,6 +71,14 @@ def own_time(times: Sequence[float]) -> float:
     return median(sorted(times)[: (len(times) + 1) // 2])
 
 
+def steady_knee(curve: Sequence[Point]) -> int:
+    """The knee of a measured curve, or of the straight line through it where that comes earlier:
+    noise makes the best batch look better than it is, and so puts the first one too high."""
+    line = fit(curve, count_tokens=False)
+    smooth = [(one.items, line.base_ms + one.items * line.item_ms) for one in curve]
+    return min(knee(smooth), knee([(one.items, one.ms) for one in curve]))
+
+
 @dataclass(slots=True)
 class _Sweep:
     probe: Probe
@@ -83,12 +92,12 @@ class _Sweep:
     async def run(self) -> Swept:
         await self._batch(1, self.probe.usual)
         curve = await self._grow()
-        for items in dict.fromkeys((1, knee(curve))):
+        for items in dict.fromkeys((1, steady_knee(self._points()))):
             await self._lengthen(items)
         await self._rounds()
-        points = tuple(self._points())
+        points = self._points()
         usual = points[: len(curve)]
-        return Swept(points, usual, knee([(one.items, one.ms) for one in usual]), self.note)
+        return Swept(points, usual, steady_knee(usual), self.note)
 
     async def _batch(self, items: int, tokens: int) -> Sample:
         taken = await self.probe.run(items, tokens)
@@ -148,12 +157,13 @@ class _Sweep:
                 self.samples[conditions].append(await self._batch(*conditions))
             order.reverse()
 
-    def _points(self) -> Iterator[Point]:
-        for (items, _), taken in self.samples.items():
-            tokens = sum(one.tokens for one in taken) / len(taken)
-            yield Point(
+    def _points(self) -> tuple[Point, ...]:
+        return tuple(
+            Point(
                 items=items,
-                tokens=round(tokens, 1),
+                tokens=round(sum(one.tokens for one in taken) / len(taken), 1),
                 ms=round(own_time([one.ms for one in taken]), 4),
                 runs=len(taken),
             )
+            for (items, _), taken in self.samples.items()
+        )

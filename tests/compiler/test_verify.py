@@ -185,6 +185,22 @@ RULES = {
         "%a.wrap = wrap value=1\n%b.wrap = wrap value=%a.wrap:items\norder %b.wrap -> %a.wrap",
         "a cycle: ",
     ),
+    "data does not come from the node itself": (
+        "%a.wrap = wrap value=%a.wrap:items",
+        "%a.wrap: value: waits for itself",
+    ),
+    "an edge has two different ends": (
+        "%a.wrap = wrap value=1\neffect %a.wrap -> %a.wrap",
+        "%a.wrap: the effect edge from %a.wrap joins it to itself",
+    ),
+    "an edge does not end in its own region": (
+        EACH + "order %r -> %r.wrap",
+        "%r.wrap: the order edge from %r joins it to itself",
+    ),
+    "nodes stand in the order of the chain": (
+        "%a.wrap = wrap value=1\n%b.wrap = wrap value=1\norder %b.wrap -> %a.wrap",
+        "%a.wrap: stands before %b.wrap, which it waits for",
+    ),
     "a region does not wait for itself": (
         EACH.replace("items=%inputs:xs", "items=%b.wrap:items") + "%b.wrap = wrap value=%r:x",
         "a cycle: ",

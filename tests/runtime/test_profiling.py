@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teola.compiler.cost.profile import Point, Profiles, read_profile
+from teola.compiler.cost.profile import Point, Profiles, load_profiles, read_profile
 from teola.compiler.engines import canonical
 from teola.compiler.graph.operations import OPERATIONS
 from teola.compiler.graph.pgraph import PGraph, Primitive
@@ -21,7 +21,7 @@ from teola.runtime.profiling.fit import fit
 from teola.runtime.profiling.knee import GAIN, knee, still_rises
 from teola.runtime.profiling.probe import Probe, Sample
 from teola.runtime.profiling.settings import entry_settings
-from teola.runtime.profiling.sweep import own_time, sweep
+from teola.runtime.profiling.sweep import own_time, steady_knee, sweep
 from teola.runtime.profiling.texts import WORDS, Texts
 from tests.runtime.virtual_clock import run_virtually
 
@@ -75,6 +75,30 @@ def test_noise_moves_the_knee_no_further_than_it_bends_the_curve(base, item, noi
     noisy = [(items, ms * (1 + e)) for (items, ms), e in zip(curve, noise, strict=True)]
     bend = 1.0401 / 0.9599
     assert knee(curve, (1 + GAIN) * bend - 1) <= knee(noisy) <= knee(curve, (1 + GAIN) / bend - 1)
+
+
+def curve_of(times):
+    """Points of 1, 2, 4, … items that took so long."""
+    return [Point(items=2**n, tokens=0, ms=ms) for n, ms in enumerate(times)]
+
+
+def test_one_lucky_batch_at_the_end_does_not_move_the_knee_there():
+    """As measured on a busy machine."""
+    lucky = curve_of([87.9, 134.9, 234.2, 536.0, 951.9, 1363.6])
+    assert knee([(point.items, point.ms) for point in lucky]) == 32
+    assert steady_knee(lucky) == 8
+
+
+def test_a_cliff_is_not_smoothed_away():
+    """Where big batches are worse, the line would lead beyond the cliff."""
+    assert steady_knee(curve_of([10, 10, 10, 10, 40, 160])) <= 8
+
+
+@given(base=durations, item=durations)
+def test_the_line_through_a_line_is_itself(base, item):
+    """Without noise nothing is smoothed, rounding aside."""
+    points = [Point(items=items, tokens=0, ms=ms) for items, ms in line(base, item)]
+    assert knee(line(base, item), GAIN + 0.01) <= steady_knee(points) <= knee(line(base, item))
 
 
 def test_a_curve_without_points_has_no_knee():
@@ -443,3 +467,22 @@ def test_the_file_reads_back_as_it_was():
     assert "Python" in file.machine
     names = itertools.chain.from_iterable(entry.engine for entry in file.entries)
     assert "path" not in names
+
+
+@pytest.mark.parametrize(
+    ("operation", "engine"),
+    [
+        ("embed", {"kind": "embedder", "model": "all-minilm-l6-v2"}),
+        ("score", {"kind": "reranker", "model": "all-minilm-l6-v2"}),
+        ("prefill", {"kind": "llm", "model": "smollm2-135m-instruct"}),
+        ("decode", {"kind": "llm", "model": "smollm2-135m-instruct"}),
+        ("ingest", {"kind": "store"}),
+        ("search", {"kind": "store"}),
+    ],
+)
+def test_the_embedded_engines_come_measured(operation, engine):
+    """Whatever else a workflow sets on them; the raw points are there."""
+    for settings in ({}, {"dtype": "float32"} if "model" in engine else {"metric": "l2"}):
+        entry = load_profiles().entry(operation, canonical({**engine, **settings}))
+        assert entry.origin == "measured"
+        assert len(entry.points) > 3

@@ -1,0 +1,136 @@
+"""What the passes gain: one query at a time, the chain (-O0) against -O2, and each pass alone off.
+
+naive and advanced RAG, the three workloads of evaluation.md, embedded engines pinned to separate
+cores, nothing shared between queries, both sides alternating in one process on the same engines.
+Beside each: tokens of both sides, what the cost model predicts for the sizes that were measured,
+the bound, and the share of the possible gain ``(T_chain - T) / (T_chain - T_bound)``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.report import save, spread
+from benchmarks.workloads import WORKLOADS, Workload
+from teola.compiler.api import compile_workflow
+from teola.compiler.cost.bound import bound
+from teola.compiler.cost.estimate import estimate
+from teola.compiler.cost.sizes import measured_sizes
+from teola.compiler.graph.expand import expand
+from teola.compiler.passes.pipeline import DEFAULT_PIPELINE
+from teola.compiler.plan import Plan
+from teola.runtime import Runner
+from teola.runtime.events import RunFinished, TextDelta
+from teola.runtime.pool import EnginePool
+from teola.runtime.result import RunResult
+
+WORKFLOWS = ("naive_rag", "advanced_rag")
+RUNS = 5
+ABLATED = ("advanced_rag", "medium")
+CHAIN, ALL = "-O0", "-O2"
+
+
+@dataclass
+class Side:
+    """One plan and what its runs took."""
+
+    plan: Plan
+    seconds: list[float] = field(default_factory=list)
+    first_token: list[float] = field(default_factory=list)
+    results: list[RunResult] = field(default_factory=list)
+
+    async def run(self, pool: EnginePool, workload: Workload) -> None:
+        """One query, alone."""
+        async with Runner(self.plan, pool=pool, share=False) as runner:
+            start, first = time.perf_counter(), None
+            async for event in runner.stream(**workload.inputs()):
+                if isinstance(event, TextDelta) and event.output == "answer" and first is None:
+                    first = time.perf_counter() - start
+                if isinstance(event, RunFinished):
+                    self.seconds.append(time.perf_counter() - start)
+                    self.first_token.append(first or float("nan"))
+                    self.results.append(event.result)
+
+
+async def measure(workflow: str, workload: Workload, ablate: bool) -> dict[str, Side]:
+    """All sides, alternating; the first round only warms the engines up."""
+    sets = workload.sets(workflow)
+    sides = {
+        level: Side(compile_workflow(workflow, level=level[1:], sets=sets))
+        for level in (CHAIN, ALL)
+    }
+    if ablate:
+        for step in DEFAULT_PIPELINE:
+            plan = compile_workflow(workflow, disable=[step.name], sets=sets)
+            sides[f"{ALL} without {step.name}"] = Side(plan)
+    async with EnginePool() as pool:
+        for warm_up in (True, *[False] * RUNS):
+            for side in sides.values():
+                await side.run(pool, workload)
+            if warm_up:
+                for side in sides.values():
+                    side.seconds.clear(), side.first_token.clear(), side.results.clear()
+    return sides
+
+
+def figures(sides: dict[str, Side]) -> dict[str, Any]:
+    """What the runs say."""
+    medians = {name: statistics.median(side.seconds) for name, side in sides.items()}
+    chain, best = medians[CHAIN], medians[ALL]
+    predicted = {name: _predicted(sides[name]) for name in (CHAIN, ALL)}
+    limit = bound(sides[ALL].plan.graph, _sizes(sides[ALL])).total_ms / 1000
+    return {
+        "seconds": {name: spread(side.seconds, 2) for name, side in sides.items()},
+        "first answer token, seconds": {
+            name: spread(side.first_token, 2) for name, side in sides.items()
+        },
+        "tokens in, out": {name: _tokens(side.results) for name, side in sides.items()},
+        "ratio -O0 / -O2": round(chain / best, 3),
+        "-O2 without one pass / -O2": {
+            name: round(value / best, 3) for name, value in medians.items() if "without" in name
+        },
+        "predicted seconds": {name: round(value, 2) for name, value in predicted.items()},
+        "prediction error": {
+            name: f"{value / medians[name] - 1:+.0%}" for name, value in predicted.items()
+        },
+        "bound, seconds": round(limit, 2),
+        "share of the possible gain": round((chain - best) / (chain - limit), 2)
+        if chain > limit
+        else "the bound is above the chain",
+    }
+
+
+def _sizes(side: Side) -> Any:
+    return measured_sizes(side.results[-1].to_json(), side.plan.graph)
+
+
+def _predicted(side: Side) -> float:
+    return estimate(expand(side.plan.graph, _sizes(side))).total_ms / 1000
+
+
+def _tokens(results: Sequence[RunResult]) -> tuple[float, float]:
+    return (
+        statistics.mean(result.usage.prompt_tokens for result in results),
+        statistics.mean(result.usage.completion_tokens for result in results),
+    )
+
+
+def main() -> None:
+    """Measure."""
+    found: dict[str, Any] = {}
+    for workflow in WORKFLOWS:
+        for workload in WORKLOADS:
+            name = f"{workflow}, {workload.name}"
+            ablate = (workflow, workload.name) == ABLATED
+            found[name] = figures(asyncio.run(measure(workflow, workload, ablate)))
+            print(name, found[name], flush=True)
+    save("optimizer", found)
+
+
+if __name__ == "__main__":
+    main()
