@@ -17,6 +17,7 @@ from teola.runtime.instance.query import Query
 from teola.runtime.instance.region import KINDS
 from teola.runtime.instance.run import Run
 from teola.runtime.instance.scope import Scope, source_key
+from teola.runtime.instance.warm import WarmRun
 from teola.runtime.keys import digest, of_json, of_port
 from teola.runtime.pool import EnginePool
 from teola.runtime.pool_engine import PooledEngine
@@ -24,6 +25,10 @@ from teola.runtime.values import Cell, Key, Source
 from teola.runtime.work.cpu import run_cpu
 from teola.runtime.work.items import discard_items, drop_collection, publish_items, run_items
 from teola.runtime.work.text import run_text
+from teola.runtime.work.warm import run_warm
+
+FORMS: Mapping[str, type[Run]] = {"llm": GenerateRun, "scan": ScanRun, "warm": WarmRun}
+"""How a node is run -> its run, where that is not a ``PrimitiveRun``."""
 
 
 class GraphScheduler:
@@ -143,7 +148,8 @@ class GraphScheduler:
                 satisfied.add(prepared.id)
             elif shared is not None and shared.usable:
                 satisfied.add(prepared.id)
-        return frozenset(skipped)
+        hints = (one for one, node in self.blueprint.hinted.items() if node in satisfied)
+        return frozenset(skipped.union(hints))
 
     def obtain(
         self,
@@ -178,7 +184,7 @@ class GraphScheduler:
             kind: type[Run] = KINDS[prepared.node.kind]  # type: ignore[union-attr]  # a region
             scope = scope if scope.parent else scope.only(prepared.outside)
         else:
-            kind = {"llm": GenerateRun, "scan": ScanRun}.get(prepared.form, PrimitiveRun)
+            kind = FORMS.get(prepared.form, PrimitiveRun)
         run = kind(prepared, scope, sources, key, self)
         run.home = self.engines.get(prepared.place.engine or "")
         for index, (_, operand) in enumerate(prepared.inputs):
@@ -192,6 +198,9 @@ class GraphScheduler:
         self.guarded(run, lambda: self._execute(run, group, inputs))
 
     def _execute(self, run: Run, group: int, inputs: dict[str, Any]) -> None:
+        if isinstance(run, WarmRun):
+            run_warm(self, run, inputs)
+            return
         run.started_s = run.started_s if run.started_s is not None else self.now()
         if run.prepared.form == "cpu":
             run_cpu(self, run, group, inputs)

@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from teola.runtime.engines.protocol import TokenEvent
+from teola.runtime.engines.protocol import Generate, TokenEvent
 from teola.runtime.errors import ModuleError, Place, StreamInterrupted
 from teola.runtime.limits import Limits
+from teola.runtime.prefixes import Marks
 from teola.runtime.task import Task
 
 
@@ -42,9 +43,20 @@ class Call(Protocol):
 
 
 class LLMTask(Task):
-    """One LLM call: ``prompt`` tokens in, at most ``max_tokens`` out."""
+    """One LLM call: ``prompt`` tokens in, at most ``max_tokens`` out; ``marks`` stand for the
+    prompt's blocks."""
 
-    __slots__ = ("abort", "call", "id", "idle", "ignore_eos", "max_tokens", "prompt", "sender")
+    __slots__ = (
+        "abort",
+        "call",
+        "id",
+        "idle",
+        "ignore_eos",
+        "marks",
+        "max_tokens",
+        "prompt",
+        "sender",
+    )
 
     def __init__(
         self,
@@ -62,9 +74,14 @@ class LLMTask(Task):
         self.prompt, self.max_tokens, self.ignore_eos = prompt, max_tokens, ignore_eos
         self.tokens = len(prompt) + max_tokens
         self.call = call
+        self.marks: Marks = ()
         self.id = ""
         self.abort: Callable[[LLMTask], None] | None = None
         self.sender: asyncio.Task[None] | None = None
+
+    def request(self) -> Generate:
+        """What the engine is asked."""
+        return Generate(self.id, self.prompt, self.max_tokens, self.ignore_eos)
 
     def event(self, event: TokenEvent) -> None:
         """Tokens of the running attempt, or its end."""

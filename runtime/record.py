@@ -2,7 +2,7 @@
 
 The proof that a rewrite keeps the answer on real engines in any dtype: a run without optimisation
 is recorded as (engine, operation, item, settings) -> result, and the optimised run is answered from
-the record. A request that is not in it fails.
+the record. A request that is not in it fails; warm-ups ask for no answer and are not recorded.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ class Recorder:
     async def submit(self, requests: Sequence[Generate]) -> None:
         """Send calls."""
         for request in requests:
-            self.calls[request.id], self.tokens[request.id] = request, []
+            if not request.warm:
+                self.calls[request.id], self.tokens[request.id] = request, []
         await self.handle.submit(requests)
 
 
@@ -169,15 +170,17 @@ class Replayer:
 
     async def submit(self, requests: Sequence[Generate]) -> None:
         """Answer calls from the record, in one event each."""
-        events = []
-        for request in requests:
-            answer = self._answer(call_key(self.engine, request))
-            if isinstance(answer, Failure):
-                events.append(TokenEvent(request.id, (), failure=answer))
-            else:
-                tokens, finish_reason = answer
-                events.append(TokenEvent(request.id, tokens, finish_reason or "stop"))
+        events = [self._event(request) for request in requests]
         asyncio.get_running_loop().call_soon(self.emit, events)
+
+    def _event(self, request: Generate) -> TokenEvent:
+        if request.warm:
+            return TokenEvent(request.id, (), "length")
+        answer = self._answer(call_key(self.engine, request))
+        if isinstance(answer, Failure):
+            return TokenEvent(request.id, (), failure=answer)
+        tokens, finish_reason = answer
+        return TokenEvent(request.id, tokens, finish_reason or "stop")
 
     async def abort(self, ids: Sequence[str]) -> None:
         """Nothing runs."""

@@ -11,7 +11,8 @@ from typing import Any
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
     """One task: times are seconds after the query's start; ``queued_s`` is when its inputs were
-    there. ``path`` holds the region indices, ``items`` the number of items."""
+    there. ``path`` holds the region indices, ``items`` the number of items; ``prompt_tokens`` and
+    ``completion_tokens`` are those of an LLM call or a warm-up."""
 
     primitive: str
     module: str
@@ -21,15 +22,19 @@ class TimelineEntry:
     started_s: float
     ended_s: float
     items: int
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
 
 
 @dataclass
 class Usage:
-    """What the LLM calls of one query took; calls shared with other queries count here too."""
+    """What the LLM calls of one query took; calls shared with other queries count here too.
+    ``warm_ups``: prompts whose beginning was computed before they were complete."""
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    warm_ups: int = 0
 
 
 @dataclass(frozen=True)

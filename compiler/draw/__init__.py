@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal, TypeAlias, overload
 
 from teola.compiler.draw.dot import draw_dot
 from teola.compiler.draw.graphviz import draw_png, draw_svg
@@ -23,7 +24,10 @@ FORMATS: dict[str, Callable[[View], str | bytes]] = {
 }
 """Every format of a single picture by name (and by file ending, ``.txt`` for text)."""
 
-VIEWS: dict[str, Callable[[PGraph], View]] = {
+Look: TypeAlias = Callable[[PGraph], View]
+Level: TypeAlias = str | Look
+
+VIEWS: dict[str, Look] = {
     "module": module_view,
     "pgraph": primitive_view,
     "egraph": task_view,
@@ -31,18 +35,30 @@ VIEWS: dict[str, Callable[[PGraph], View]] = {
 """What can be drawn of a graph: its modules, its primitives, or the tasks of one query."""
 
 
+@overload
 def draw(
-    graph: PGraph, form: str = "text", level: str = "pgraph", before: PGraph | None = None
+    graph: PGraph,
+    form: Literal["text", "dot", "svg"] = "text",
+    level: Level = "pgraph",
+    before: PGraph | None = None,
+) -> str: ...
+@overload
+def draw(
+    graph: PGraph, form: str, level: Level = ..., before: PGraph | None = ...
+) -> str | bytes: ...
+def draw(
+    graph: PGraph, form: str = "text", level: Level = "pgraph", before: PGraph | None = None
 ) -> str | bytes:
-    """Draw ``graph`` in a format of FORMATS, at a level of VIEWS; ``before``: a graph to compare
-    it with, what is new, changed or gone is marked.
+    """Draw ``graph`` in a format of FORMATS, at a level of VIEWS or as a function looks at it;
+    ``before``: a graph to compare it with, what is new, changed or gone is marked.
 
     Raises:
         CompileError: there is no such format or level, or Graphviz is missing (svg, png).
     """
     if form not in FORMATS:
         raise CompileError(f"there is no format {form!r}; there are: {', '.join(FORMATS)}")
-    if level not in VIEWS:
+    if isinstance(level, str) and level not in VIEWS:
         raise CompileError(f"there is no level {level!r}; there are: {', '.join(VIEWS)}")
-    view = VIEWS[level](graph)
-    return FORMATS[form](view if before is None else marked(VIEWS[level](before), view))
+    look = VIEWS[level] if isinstance(level, str) else level
+    view = look(graph)
+    return FORMATS[form](view if before is None else marked(look(before), view))

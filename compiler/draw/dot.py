@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from teola.compiler.draw.view import MARKS, MEANINGS, Box, Engine, Line, Mark, Style, View
+from teola.compiler.draw.view import MARKS, MEANINGS, Box, Engine, Line, Mark, Style, View, marks_of
 
 COLOURS = {
     "llm": "#f6c28b",
@@ -137,7 +137,7 @@ def _words(line: Line, ports: Sequence[str]) -> str:
 def _heading(view: View) -> str:
     """The title, and below it what the colours and lines mean."""
     title = f'<font point-size="18">{escape(view.title)}</font>'
-    rows = [title, _row(_swatches(view)), _row(_arrows(view)), _row(_marks(view))]
+    rows = [title, _row(_swatches(view)), _row((*_arrows(view), *_marks(view)))]
     cells = "".join(f"<tr><td>{row}</td></tr>" for row in rows if row)
     return f'<<table border="0" cellspacing="0">{cells}</table>>'
 
@@ -188,7 +188,7 @@ def _arrows(view: View) -> Iterator[str]:
 
 def _marks(view: View) -> Iterator[str]:
     """What marks mean, and which path is lit."""
-    used = {one.mark for one in (*view.boxes, *view.lines)}
+    used = marks_of(view)
     meanings = [(MARKED[mark], meaning) for mark, meaning in MARKS.items() if mark in used]
     if any(box.lit for box in view.boxes):
         meanings.append((LIT, "critical path"))

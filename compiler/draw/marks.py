@@ -84,5 +84,3 @@ def _woven(order: Sequence[str], kept: Sequence[Named], gone: Sequence[Named]) -
         ]
         found.insert(max(earlier, default=-1) + 1, one)
     return found
-
-

@@ -66,8 +66,7 @@ def _box(graph: PGraph, node: Primitive) -> Box:
 
 def _lines(graph: PGraph) -> Iterator[Line]:
     """Every reference and edge, between boxes: a region is drawn as what it repeats."""
-    read = {ref for node in graph.nodes for _, ref in refs(node)}
-    bound = {(ref.node, FED_BY.get(ref.port, "")) for ref in read}
+    bound = {(ref.node, FED_BY.get(ref.port, "")) for node in graph.nodes for _, ref in refs(node)}
     for node in graph.nodes:
         target = _first(graph, node)
         for name, ref in refs(node):

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 
 from teola.compiler.cost.critical_path import critical_path
 from teola.compiler.cost.estimate import estimate
+from teola.compiler.cost.profile import Profiles
+from teola.compiler.cost.sizes import Sizes
 from teola.compiler.draw.view import Box, Engine, Frame, Line, View, joined
 from teola.compiler.graph.egraph import EGraph, Task
 from teola.compiler.graph.expand import expand
@@ -16,10 +18,11 @@ MOST_TASKS = 150
 """Above this, what a primitive does in one iteration is drawn as one box."""
 
 
-def task_view(graph: PGraph) -> View:
-    """Draw every task of one query of assumed sizes, the critical path lit."""
-    egraph = expand(graph)
-    return egraph_view(egraph, critical_path(egraph, estimate(egraph)).tasks)
+def task_view(graph: PGraph, sizes: Sizes | None = None, profiles: Profiles | None = None) -> View:
+    """Draw every task of one query (of assumed sizes, where ``sizes`` says nothing), the path lit
+    that is critical by ``profiles`` (those that are shipped)."""
+    egraph = expand(graph, sizes)
+    return egraph_view(egraph, critical_path(egraph, estimate(egraph, profiles)).tasks)
 
 
 def egraph_view(egraph: EGraph, critical: frozenset[str] = frozenset()) -> View:
@@ -27,13 +30,13 @@ def egraph_view(egraph: EGraph, critical: frozenset[str] = frozenset()) -> View:
     iteration as one box."""
     many = len(egraph.tasks) > MOST_TASKS
     name: Callable[[Task], str] = _together if many else _alone
-    counts = Counter(map(name, egraph.tasks))
+    counts = Counter(name(task) for task in egraph.tasks if task.form != "join")
     lit = {name(task) for task in egraph.tasks if task.id in critical}
     boxes: dict[str, Box] = {}
     for task in egraph.tasks:
         box_id = name(task)
         if box_id not in boxes:
-            note = _note(task) if counts[box_id] == 1 else f"{counts[box_id]} tasks"
+            note = _note(task) if counts[box_id] <= 1 else f"{counts[box_id]} tasks"
             title = box_id.removeprefix(f"{task.module}.")
             engines = _engines(egraph, task)
             frame = f"module:{task.module}" if task.module else ""
@@ -58,7 +61,7 @@ def _together(task: Task) -> str:
 def _note(task: Task) -> str:
     if task.form == "join":
         return "all of these"
-    what = f"{task.items} × {task.tokens} tokens" if task.tokens else f"{task.items} items"
+    what = f"{task.items} of {task.tokens} tokens" if task.tokens else f"{task.items} items"
     return what if task.operation in task.primitive else f"{task.operation}, {what}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from teola.compiler.draw.view import MARKS, Box, Frame, Mark, Style, View
+from teola.compiler.draw.view import MARKS, Box, Frame, Mark, Style, View, marks_of
 
 ARROWS: dict[Style, str] = {
     "data": "",
@@ -52,7 +52,7 @@ def _role(box: Box) -> str:
 
 def _signs(view: View) -> str:
     """What the signs mean, where there are any."""
-    used = {one.mark for one in (*view.boxes, *view.lines)}
+    used = marks_of(view)
     meanings = [f"{SIGNS[mark]} {meaning}" for mark, meaning in MARKS.items() if mark in used]
     lit = ["* on the critical path"] * any(box.lit for box in view.boxes)
     return "".join(f"; {meaning}" for meaning in (*meanings, *lit))

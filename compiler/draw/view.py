@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 Role: TypeAlias = Literal["input", "work", "output"]
@@ -83,6 +84,11 @@ class View:
     lines: tuple[Line, ...]
 
 
+def marks_of(view: View) -> set[Mark]:
+    """The marks that a view has."""
+    return {box.mark for box in view.boxes} | {line.mark for line in view.lines}
+
+
 def joined(lines: Iterable[Line]) -> tuple[Line, ...]:
     """One line for all of one style between two boxes; none for an order that whole data gives."""
     found: dict[tuple[str, str, Style], Line] = {}
@@ -98,15 +104,11 @@ def joined(lines: Iterable[Line]) -> tuple[Line, ...]:
     )
 
 
-def lighted(boxes: Iterable[str], view: View) -> View:
-    """The view with some boxes lit, and every line that data or effects make between two of them:
-    the critical path."""
-    on = set(boxes)
+def lighted(view: View, path: Sequence[str]) -> View:
+    """The view with a path of boxes lit, and the lines between those that follow each other."""
+    on, along = set(path), set(pairwise(path))
     return replace(
         view,
         boxes=tuple(replace(box, lit=box.id in on) for box in view.boxes),
-        lines=tuple(
-            replace(line, lit=line.source in on and line.target in on and line.style != "again")
-            for line in view.lines
-        ),
+        lines=tuple(replace(line, lit=(line.source, line.target) in along) for line in view.lines),
     )

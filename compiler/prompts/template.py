@@ -78,16 +78,18 @@ class Template:
         used = {name: values[name] for name in self.variables if name in values}
         return _render(self._compiled, used, budget or Budget())
 
-    def render_prefix(self, count: int, values: Mapping[str, object]) -> str:
+    def render_prefix(
+        self, count: int, values: Mapping[str, object], budget: Budget | None = None
+    ) -> str:
         """The text of the first ``count`` parts; only their variables are needed.
 
         Raises:
-            PromptError: as ``render``.
+            BudgetError, PromptError: as ``render``.
         """
         compiled = self._prefixes.get(count)
         if compiled is None:
             compiled = self._prefixes[count] = _compile(self._nodes[:count])
-        return _render(compiled, values, Budget())
+        return _render(compiled, values, budget or Budget())
 
     def ready_prefix(self, known: frozenset[str]) -> int:
         """How many leading parts need nothing but ``known``."""

@@ -7,13 +7,22 @@ from typing import Annotated
 import typer
 
 from teola.compiler.version import VERSION
-from teola.runtime.cli import check, compile, models, profile, run, viz  # noqa: A004  # a command's name
+from teola.runtime.cli import (
+    check,
+    compile,  # noqa: A004  # a command's name
+    explain,
+    models,
+    profile,
+    run,
+    viz,
+)
 from teola.runtime.cli.options import examples
 
 EXAMPLES = examples(
     'teola run naive_rag -i question="How is a transaction kept atomic?"',
     "teola check workflows/*.yaml",
     "teola compile rag.yaml -o rag.plan.json",
+    "teola explain rag.yaml --assume documents=46",
     "teola viz rag.yaml -o rag.svg",
     "teola models list",
 )
@@ -59,6 +68,7 @@ def describe(
 
 teola.command("check", no_args_is_help=True, epilog=check.EXAMPLES)(check.check)
 teola.command("compile", no_args_is_help=True, epilog=compile.EXAMPLES)(compile.compile_file)
+teola.command("explain", no_args_is_help=True, epilog=explain.EXAMPLES)(explain.explain)
 teola.command("viz", no_args_is_help=True, epilog=viz.EXAMPLES)(viz.viz)
 teola.command("profile", no_args_is_help=True, epilog=profile.EXAMPLES)(profile.profile)
 teola.command("run", no_args_is_help=True, epilog=run.EXAMPLES, context_settings=run.OTHER_WORDS)(

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from teola.runtime.cli.ending import CommandError, ending, say
-from teola.runtime.cli.options import Debug, File, Optimization, Sets, examples, one_of
-from teola.runtime.cli.sources import read_plan, write_file
+from teola.runtime.cli.options import (
+    Debug,
+    Disable,
+    File,
+    Optimization,
+    Passes,
+    Profile,
+    Sets,
+    examples,
+    one_of,
+)
+from teola.runtime.cli.sources import is_plan, read_compilation, write_file
 from teola.runtime.cli.terminal import write_now
+from teola.runtime.cli.until import stopped_after
+
+if TYPE_CHECKING:
+    from teola.compiler.api import Compilation
+    from teola.compiler.graph.pgraph import PGraph
 
 EXAMPLES = examples(
+    "teola viz rag.yaml -o rag.html",
     "teola viz rag.yaml",
-    "teola viz rag.yaml --level pgraph -O0",
-    "teola viz rag.yaml --level pgraph -o rag.svg",
+    "teola viz rag.yaml --level pgraph --changes",
+    "teola viz rag.yaml --level pgraph --until prune-order -o rag.svg",
 )
+
+HTML = "html"
 
 
 class View(StrEnum):
@@ -25,9 +45,18 @@ class View(StrEnum):
 
     module = "module"
     pgraph = "pgraph"
+    egraph = "egraph"
 
 
-ENDINGS = {".txt": "text", ".dot": "dot", ".gv": "dot", ".svg": "svg"}
+ENDINGS = {
+    ".html": HTML,
+    ".htm": HTML,
+    ".txt": "text",
+    ".dot": "dot",
+    ".gv": "dot",
+    ".svg": "svg",
+    ".png": "png",
+}
 """File ending -> drawing format."""
 
 
@@ -40,34 +69,96 @@ def viz(
             "-o",
             "--output",
             metavar="FILE",
-            help="Where to draw, the format by its ending: .txt, .dot, or .svg (needs Graphviz). "
-            "Without it, text on standard output.",
+            help="Where to draw, the format by its ending: .html (one page with everything: "
+            "modules, primitives before and after, what each pass changed, one query over time), "
+            ".txt, .dot, .svg or .png (these two need Graphviz). Without it, text on standard "
+            "output.",
         ),
     ] = None,
     view: Annotated[
-        View,
+        View | None,
         typer.Option(
             "--level",
-            metavar="module|pgraph",
-            help="The modules, or their primitives.",
+            metavar="module|pgraph|egraph",
+            help="The modules (default), their primitives, or the tasks of one query. An .html "
+            "page has all of them.",
             parser=one_of(View),
         ),
-    ] = View.module,
+    ] = None,
     level: Optimization = None,
+    passes: Passes = None,
+    disable: Disable,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", metavar="PASS", help="Draw what there is after this pass."),
+    ] = None,
+    changes: Annotated[
+        bool,
+        typer.Option(
+            "--changes",
+            help="Mark what the passes changed; with --until, what that pass changed.",
+        ),
+    ] = False,
+    assume: Annotated[
+        list[str],
+        typer.Option(
+            "--assume",
+            metavar="NAME=N",
+            help="A size of the query that is drawn, as in --assume documents=46. Repeatable.",
+            default_factory=list,
+            show_default=False,
+        ),
+    ],
+    profile: Profile = None,
     sets: Sets,
     debug: Debug = False,
 ) -> None:
-    """Draw the modules of a workflow, or the primitives it compiles to."""
+    """Draw the modules of a workflow, the primitives it compiles to, or all of it as a page."""
     with ending(debug=debug):
         form = _format(output)
-        from teola.compiler.draw import draw
-
-        drawn = draw(read_plan(file, level=level, sets=sets).graph, form, view.value)
-        if output is None:
-            write_now(drawn)
-        else:
+        if form == HTML and (view or changes):
+            raise CommandError(f"-o {output}: a page has every level and all changes")
+        if assume and form != HTML and view is not View.egraph:
+            raise CommandError(
+                "--assume says how one query is unrolled: draw --level egraph or .html"
+            )
+        if changes and is_plan(file):
+            raise CommandError(
+                f"{file}: a plan does not tell what passes changed: draw its workflow"
+            )
+        compiled = read_compilation(
+            file, level=level, passes=passes, disable=disable, sets=sets, profile=profile
+        )
+        before = compiled.source if changes else None
+        if until is not None:
+            compiled = stopped_after(compiled, until)
+            before = compiled.steps[-1].before if changes else None
+        drawn = _draw(compiled, form, view or View.module, assume, before)
+        if output is not None:
             write_file(output, drawn)
             say(f"wrote {output}")
+        elif isinstance(drawn, str):
+            write_now(drawn)
+
+
+def _draw(
+    compiled: Compilation, form: str, view: View, assume: Sequence[str], before: PGraph | None
+) -> str | bytes:
+    """A page, or one picture, marked by what is not as in ``before``."""
+    from teola.compiler.cost.sizes import parse_sizes
+
+    sizes = parse_sizes(assume, compiled.source)
+    if form == HTML:
+        from teola.compiler.draw.page import draw_page
+
+        return draw_page(compiled, sizes)
+    from teola.compiler.draw import Level, draw
+    from teola.compiler.draw.tasks import task_view
+
+    level: Level = view.value
+    if view is View.egraph:
+        level = partial(task_view, sizes=sizes, profiles=compiled.context.profiles)
+    return draw(compiled.plan.graph, form, level, before)
 
 
 def _format(output: Path | None) -> str:

@@ -106,6 +106,13 @@ class Generation:
         )
         return added is not None
 
+    @property
+    def shares_prefixes(self) -> bool:
+        """Whether prompts that begin alike share pages (not where layers see a window only); known
+        after the first step."""
+        processor = self._manager.batch_processor
+        return processor is not None and bool(processor.cache.use_prefix_sharing)
+
     def cancel(self, request_id: str) -> None:
         """Drop a request before the next step; nothing more is said of it. An id that the loop has
         not heard of yet is ignored: cancel again when it shows up."""

@@ -15,7 +15,9 @@ class Capabilities:
     """What a started engine can do; schedulers read it, workflows are checked against it.
 
     ``max_items``: items the engine takes in one batch. For LLMs: ``context`` tokens of one request
-    (prompt and answer), ``kv_tokens`` of all running requests together, ``max_requests`` at once.
+    (prompt and answer), ``kv_tokens`` of all running requests together, ``max_requests`` at once;
+    ``prefix_cache``: the KV of a prompt stays for later ones that begin alike, in whole blocks of
+    ``block_tokens``; ``shares_in_flight``: even while it is being computed.
     ``limit``: longest text in tokens, special tokens included (embedders).
     """
 
@@ -24,6 +26,9 @@ class Capabilities:
     context: int = 0
     kv_tokens: int = 0
     max_requests: int = 0
+    prefix_cache: bool = False
+    block_tokens: int = 0
+    shares_in_flight: bool = False
     dimension: int | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -82,13 +87,18 @@ class BatchEngine(Engine, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """One LLM request: ``tokens`` of the whole prompt, at most ``max_tokens`` new ones, greedy."""
+    """One LLM request: ``tokens`` of the whole prompt, at most ``max_tokens`` new ones, greedy.
+
+    ``warm``: only the prompt's KV is wanted, for requests that begin alike; the engine says so in
+    one final event, whatever it has to generate for it.
+    """
 
     id: str
     tokens: Sequence[int]
     max_tokens: int
     ignore_eos: bool = False
     stream: bool = True
+    warm: bool = False
 
 
 @dataclass(frozen=True, slots=True)

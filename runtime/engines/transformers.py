@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from teola.runtime.engines.protocol import Capabilities, Emit, Failure, Generate, TokenEvent
@@ -16,7 +16,8 @@ from teola.runtime.models import ensure
 if TYPE_CHECKING:
     from teola.runtime.engines.generation import Generation, Output
 
-WARM_UP = Generate("warm-up", (0, 0), max_tokens=2, ignore_eos=True)
+WARM_TOKENS = 2
+WARM_UP = Generate("warm-up", (0, 0), max_tokens=WARM_TOKENS, ignore_eos=True)
 
 
 @dataclass(slots=True)
@@ -62,6 +63,8 @@ class TransformersLLM:
             context=generation.context,
             kv_tokens=budget.kv_tokens,
             max_requests=budget.max_requests,
+            prefix_cache=generation.shares_prefixes,
+            block_tokens=budget.page_tokens,
             details=generation.details,
         )
 
@@ -109,7 +112,7 @@ class TransformersLLM:
         """
         generation = self._alive()
         refused = []
-        for request in requests:
+        for request in map(_with_enough_steps, requests):
             if failure := _refusal(request, generation):
                 refused.append(TokenEvent(request.id, (), failure=failure))
                 continue
@@ -179,6 +182,13 @@ class TransformersLLM:
         self._running.clear()
         if failed:
             self._emit(failed)
+
+
+def _with_enough_steps(request: Generate) -> Generate:
+    """A prompt's pages are kept for others after its first step, if it does not end with it."""
+    if not request.warm:
+        return request
+    return replace(request, max_tokens=WARM_TOKENS, ignore_eos=True, stream=False)
 
 
 def _refusal(request: Generate, generation: Generation) -> Failure | None:

@@ -16,18 +16,20 @@ from teola.runtime.limits import Limits
 from teola.runtime.operations import CPU, ENGINE, SCANS
 from teola.runtime.values import Cell, Key, constant
 
-Form = Literal["cpu", "scan", "engine", "llm", "region"]
+Form = Literal["cpu", "scan", "engine", "llm", "region", "warm"]
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A node, or an LLM unit (``head`` is its prefill, ``node`` its decode), ready to be run.
+    """A node, or an LLM unit (``head`` is its prefill, ``node`` its decode), or a hint (``target``
+    is the prefill that it is for), ready to be run.
 
     ``lists`` names the inputs that groups slice; ``cells`` the output ports (name, is a list);
     ``after`` the ids it is ordered behind; ``static`` digests all that does not depend on inputs
     (None: never shared between queries); ``constants`` are the inputs that never change, ``limits``
     its clocks; ``body`` a region's nodes in order, ``outside`` all that is looked up around it;
-    ``keeps``: it fills an unnamed collection; ``streams``: an input arrives item by item.
+    ``keeps``: it fills an unnamed collection; ``streams``: an input arrives item by item;
+    ``ahead``: how many iterations of a fold are begun before their turn.
     """
 
     id: str
@@ -47,17 +49,26 @@ class Prepared:
     outside: frozenset[str] = frozenset()
     keeps: bool = False
     streams: bool = False
+    ahead: int = 0
+    target: Primitive | None = None
+
+    @property
+    def is_hint(self) -> bool:
+        """Whether nothing waits for it: it only makes another node quicker."""
+        return self.form == "warm"
 
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
     """A whole plan: the top-level nodes in an order in which each comes after what it needs, and
-    all nodes by id."""
+    all nodes by id. ``hinted`` names the top-level node that a top-level hint is for, or stands in.
+    """
 
     graph: PGraph
     top: tuple[Prepared, ...]
     by_id: Mapping[str, Prepared]
     consumers: Mapping[str, tuple[str, ...]]
+    hinted: Mapping[str, str]
 
 
 def prepare(graph: PGraph, identities: Mapping[str, str]) -> Blueprint:
@@ -117,10 +128,19 @@ class _Preparation:
         top = self.region("")
         consumers: dict[str, list[str]] = {}
         for prepared in top:
-            for source in self.unit_needs(prepared):
+            for source in () if prepared.is_hint else self.unit_needs(prepared):
                 consumers.setdefault(source, []).append(prepared.id)
         by_id = {prepared.id: prepared for prepared in _all(top)}
-        return Blueprint(self.graph, top, by_id, {key: tuple(v) for key, v in consumers.items()})
+        hinted = {one.id: self.outermost(one.target) for one in top if one.target is not None}
+        return Blueprint(
+            self.graph, top, by_id, {key: tuple(v) for key, v in consumers.items()}, hinted
+        )
+
+    def outermost(self, node: Node) -> str:
+        """The id under which a node runs at the top: that of the outermost region around it."""
+        while node.region:
+            node = self.graph.by_id[node.region]
+        return self.unit(node.id)
 
     def unit_needs(self, prepared: Prepared) -> set[str]:
         needs = set(self.needs[prepared.id])
@@ -151,6 +171,8 @@ class _Preparation:
         if isinstance(node, Region):
             return self.prepared_region(node)
         operation = OPERATIONS[node.operation]
+        if operation.hint:
+            return self.prepared_hint(node, operation)
         head = self.head(node)
         inputs = {**(head.inputs if head else {}), **node.inputs}
         inputs = {key: value for key, value in inputs.items() if not self.is_state(head, value)}
@@ -170,6 +192,27 @@ class _Preparation:
             Limits.of(node.config),
             keeps=node.operation == "ingest" and "collection" not in node.inputs,
             streams=any(isinstance(value, Ref) and value.stream for value in inputs.values()),
+        )
+
+    def prepared_hint(self, node: Primitive, operation: Operation) -> Prepared:
+        target = self.graph.by_id.get(str(node.config.get("hint")))
+        if not isinstance(target, Primitive):
+            raise RunError(f"{self.graph.name}: %{node.id} is a hint for nothing")
+        return Prepared(
+            node.id,
+            "warm",
+            node,
+            None,
+            operation,
+            tuple(node.inputs.items()),
+            frozenset(),
+            (),
+            tuple(self.order.get(node.id, ())),
+            None,
+            self.place(node),
+            _constants(node.inputs),
+            Limits(),
+            target=target,
         )
 
     def is_state(self, head: Primitive | None, operand: Operand) -> bool:
@@ -211,8 +254,9 @@ class _Preparation:
 
     def prepared_region(self, node: Region) -> Prepared:
         body = self.region(node.id)
+        work = [inner for inner in body if not inner.is_hint]
         parts = [node.kind.encode(), of_json(dict(node.config))]
-        for inner in body:
+        for inner in work:
             if inner.static is None:
                 parts = []
                 break
@@ -221,7 +265,7 @@ class _Preparation:
         results = of_json({name: repr(ref) for name, ref in node.results.items()})
         outside = {
             f"{inner.id}:{name}": operand
-            for inner in body
+            for inner in work
             for name, operand in inner.inputs
             if isinstance(operand, Ref) and self.comes_from_outside(operand, node.id)
         }
@@ -245,6 +289,16 @@ class _Preparation:
             Limits(),
             body,
             frozenset(around.union(after, _orders(body))),
+            ahead=0 if self.writes(body) else int(str(node.config.get("ahead") or 0)),
+        )
+
+    def writes(self, body: Iterable[Prepared]) -> bool:
+        """Whether something in a body changes what has a name: iterations keep their order then."""
+        return any(
+            isinstance(one.node, Primitive)
+            and one.operation is not None
+            and one.operation.effects(one.node, self.resolve)[1]
+            for one in _all(body)
         )
 
     def comes_from_outside(self, ref: Ref, region: str) -> bool:

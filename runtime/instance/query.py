@@ -40,7 +40,8 @@ class Query:
     """The instance of a plan for one call. ``on_end`` is called once, with a result or an error.
 
     ``runs`` are the runs it uses, each with the node of its own plan that it stands for: a shared
-    run may have begun for another workflow, which calls it otherwise.
+    run may have begun for another workflow, which calls it otherwise. ``hints`` are those that it
+    does not wait for.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Query:
         self.began_s = now()
         self.scope = Scope()
         self.runs: dict[Run, Prepared] = {}
+        self.hints: dict[Run, Prepared] = {}
         self.pending = 1
         self.over = False
         self.outputs: dict[str, Any] = {}
@@ -68,6 +70,10 @@ class Query:
 
     def attach(self, run: Run, prepared: Prepared) -> None:
         """Use a run for the node ``prepared``, and whatever it still waits for."""
+        if run.hint:
+            self.hints[run] = prepared
+            run.users[self] = None
+            return
         if run in self.runs:
             return
         if len(self.runs) >= MAX_INSTANCES:
@@ -204,7 +210,8 @@ class Query:
 
     def _end(self, result: RunResult | None, error: RunError | None) -> None:
         self.over = True
-        runs, self.runs = self.runs, {}
+        runs = (*self.hints, *self.runs)
+        self.hints, self.runs = {}, {}
         for run in runs:
             run.users.pop(self, None)
             self.release(run)
@@ -221,12 +228,13 @@ class Query:
                 usage.completion_tokens += run.completion_tokens
                 if run.finish_reason == "length":
                     truncated[prepared.place.module] = None
+        usage.warm_ups = sum(run.started_s is not None for run in self.hints)
         return RunResult(outputs, self.run_id, self._timeline(), usage, tuple(truncated))
 
     def _timeline(self) -> tuple[TimelineEntry, ...]:
         entries = [
             self._entry(run, prepared)
-            for run, prepared in self.runs.items()
+            for run, prepared in (*self.runs.items(), *self.hints.items())
             if run.queued_s is not None
         ]
         return tuple(sorted(entries, key=lambda entry: (entry.started_s, entry.ended_s)))
@@ -244,6 +252,8 @@ class Query:
             round(started - self.began_s, 6),
             round(ended - self.began_s, 6),
             run.item_count,
+            getattr(run, "prompt_tokens", None),
+            getattr(run, "completion_tokens", None),
         )
 
 

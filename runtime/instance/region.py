@@ -47,7 +47,6 @@ class RegionRun(Run):
 
     def iterate(self, name: str, bound: Mapping[str, Cell], after: Callable[[], None]) -> Scope:
         """Instantiate the body once; ``after()`` is called when all of it has ended."""
-        self.works()
         scope = Scope(self.scope, self.prepared.id, (*self.scope.path, name), bound)
         left = 1
 
@@ -64,7 +63,7 @@ class RegionRun(Run):
             if prepared.head is not None:
                 scope.runs[prepared.head.id] = run
             self.bodies.append((index, run))
-            if not run.over:
+            if not (run.over or run.hint):
                 left += 1
                 run.on_end += (ended,)
         for ref in self.region.results.values():
@@ -121,6 +120,7 @@ class EachRun(RegionRun):
                 "index": constant(index, of_json(index)),
             }
             name = f"{self.prepared.id}[{index}]"
+            self.works()
             self.scopes[index] = self.iterate(name, bound, partial(self._ended, index))
         self._flush()
 
@@ -144,18 +144,19 @@ class EachRun(RegionRun):
 
 
 class FoldRun(RegionRun):
-    """One iteration after another; each sees the result of the one before as ``state``."""
+    """One iteration after another; each sees the result of the one before as ``state``. With
+    ``ahead`` so many are begun before their turn: what in them needs no state goes on meanwhile."""
 
     def waits_for(self, name: str, source: Source) -> bool:
+        if self.prepared.ahead and name != "items":
+            return False
         return not (name == "items" and source.stream)
 
     def start(self) -> None:
-        self.index = 0
-        self.busy = False
+        self.begun = self.index = 0
+        self.complete_items: set[int] = set()
         self.followed = False
-        initial = self.sources["initial"]
-        self.state_value: Any = initial.get()
-        self.state_key: Key | None = source_key(initial)
+        self.result = self.sources["initial"]
         cell = self.sources["items"].cell
         if not cell.done:
             cell.on_growth += (self.soon(self._step),)
@@ -166,36 +167,57 @@ class FoldRun(RegionRun):
             return
         source = self.sources["items"]
         items = source.get() if source.cell.done else source.cell.items or ()
-        if self.busy:
-            self._follow_if_last(source, items)
-        elif self.index < len(items):
-            self._iterate(items[self.index])
-            self._follow_if_last(source, items)
-        elif source.cell.done:
-            self.finish({self.only()[0]: self.state_value})
+        while self.begun < min(len(items), self.index + 1 + self.prepared.ahead):
+            self._iterate(items[self.begun])
+        if not source.cell.done or self.begun < len(items):
+            return
+        if self.index < self.begun:
+            self._follow()
+        elif self.result.cell.done:
+            self.finish({self.only()[0]: self.result.get()})
+        else:
+            self.result.cell.on_done += (self.soon(self._step),)
 
     def _iterate(self, item: Any) -> None:
-        self.busy = True
+        if self.sources["initial"].cell.done:
+            self.works()
+        before, index = self.result, self.begun
         bound = {
-            "item": constant(item, self.item_key(self.index)),
-            "index": constant(self.index, of_json(self.index)),
-            "state": constant(self.state_value, self.state_key),
+            "item": constant(item, self.item_key(index)),
+            "index": constant(index, of_json(index)),
+            "state": self._state(before),
         }
-        self.current = self.iterate(f"{self.prepared.id}[{self.index}]", bound, self._ended)
+        self.begun += 1
+        scope = self.iterate(f"{self.prepared.id}[{index}]", bound, partial(self._ended, index))
+        self.result = scope.source(self.only()[1])
+        if index:
+            before.cell.release()
 
-    def _follow_if_last(self, source: Source, items: Sequence[Any]) -> None:
+    def _state(self, source: Source) -> Cell:
+        """The cell that an iteration reads: there as soon as the result before it is."""
+        if not source.fields:
+            return source.cell
+        cell = Cell(source_key(source))
+        if source.cell.done:
+            cell.end(source.get())
+        else:
+            source.cell.on_done += (self.soon(lambda: cell.end(source.get())),)
+        return cell
+
+    def _follow(self) -> None:
         """The last iteration's text leaves while it is decoded."""
-        if source.cell.done and self.index == len(items) - 1 and not self.followed:
+        if not self.followed:
             self.followed = True
-            name, ref = self.only()
-            self.current.cell(ref).pass_text(self.cells[name])
+            self.result.cell.pass_text(self.cells[self.only()[0]])
 
-    def _ended(self) -> None:
-        self.state_value, self.state_key = self.take(self.current, self.only()[1])
-        self.index += 1
-        self.item_count += 1
-        self.busy = False
-        self.progressed(self.index, None)
+    def _ended(self, index: int) -> None:
+        self.works()
+        self.complete_items.add(index)
+        while self.index in self.complete_items:
+            self.complete_items.remove(self.index)
+            self.index += 1
+            self.item_count += 1
+            self.progressed(self.index, None)
         self._step()
 
 
@@ -232,6 +254,7 @@ class ReduceRun(RegionRun):
             "index": constant(index, of_json(index)),
             "level": constant(self.level, of_json(self.level)),
         }
+        self.works()
         return self.iterate(f"{self.prepared.id}[{self.level}.{index}]", bound, self._ended)
 
     def _follow(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from teola.compiler.prompts import PromptError
 from teola.runtime.errors import ModuleError
@@ -63,7 +63,10 @@ class Executor(Protocol):
 class Run:
     """One instance of a node. ``users`` are the queries it works for: more than one where equal
     content is shared; it is cancelled when the last one leaves. ``prepared`` is the node of the
-    query that began it, ``upstream`` what it waits for, by the index of the input."""
+    query that began it, ``upstream`` what it waits for, by the index of the input. Nothing waits
+    for a ``hint``."""
+
+    hint: ClassVar[bool] = False
 
     __slots__ = (
         "cells",

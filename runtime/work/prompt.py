@@ -29,7 +29,7 @@ class Prompt:
 
     def at_once(self, inputs: Mapping[str, Any]) -> Sequence[int] | None:
         """The tokens of a prompt that is short and fits; None where more is to be done."""
-        if not all(map(_short, inputs.values())):
+        if not all(map(short, inputs.values())):
             return None
         try:
             tokens = self._encode(inputs, Budget(INLINE_STEPS, INLINE_CHARACTERS))
@@ -91,7 +91,7 @@ class Prompt:
         )
 
 
-def _short(value: Any) -> bool:
+def short(value: Any) -> bool:
     """Whether looking at a value takes no time; what is in a list's items the budget finds."""
     if isinstance(value, str):
         return len(value) <= INLINE_CHARACTERS

@@ -62,7 +62,12 @@ def test_json_is_one_object(teola_command, scripted, finished):
     assert written["outputs"] == {"answer": "A.", "sources": PASSAGES}
     assert written["run_id"] == "run-7f3a"
     assert written["timeline"] == []
-    assert written["usage"] == {"requests": 2, "prompt_tokens": 812, "completion_tokens": 40}
+    assert written["usage"] == {
+        "requests": 2,
+        "prompt_tokens": 812,
+        "completion_tokens": 40,
+        "warm_ups": 0,
+    }
     assert "sources:" not in done.stderr
 
 

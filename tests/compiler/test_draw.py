@@ -208,13 +208,16 @@ def test_dot_is_read_by_graphviz():
 def test_without_graphviz_svg_says_what_to_install(monkeypatch):
     """And which formats need nothing."""
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(CompileError, match="install the package graphviz.*text or DOT"):
+    with pytest.raises(CompileError, match="install the package graphviz.*text, DOT or HTML"):
         draw(GRAPH, "svg")
 
 
 @pytest.mark.parametrize(
     ("form", "level", "message"),
-    [("png", "pgraph", "no format 'png'.*text, dot, svg"), ("dot", "x", "no level 'x'.*module")],
+    [
+        ("pdf", "pgraph", "no format 'pdf'.*text, dot, svg, png"),
+        ("dot", "x", "no level 'x'.*module"),
+    ],
 )
 def test_what_cannot_be_drawn_says_what_can(form, level, message):
     """Formats and levels by name."""
@@ -224,7 +227,7 @@ def test_what_cannot_be_drawn_says_what_can(form, level, message):
 
 def test_formats_are_a_table():
     """One line a format."""
-    assert list(FORMATS) == ["text", "dot", "svg"]
+    assert list(FORMATS) == ["text", "dot", "svg", "png"]
 
 
 def test_the_same_graph_is_the_same_picture():

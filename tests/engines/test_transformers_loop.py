@@ -32,6 +32,7 @@ class ScriptedLoop:
     """Takes requests and says nothing by itself, but for the warm-up."""
 
     context, vocabulary, ends, details = 100, 50, frozenset([END]), {}
+    shares_prefixes = True
     budget = KVBudget(pages=8, page_tokens=16, batch_tokens=64)
 
     def __init__(self, take, ended, warm_up_error=None):

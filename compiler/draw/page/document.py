@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from itertools import pairwise
 
 from jinja2 import Environment, Template
-from markupsafe import Markup
 
 from teola.compiler.api import Compilation
 from teola.compiler.cost.critical_path import critical_path
@@ -46,7 +45,7 @@ class Stage:
     about: str
     graph: PGraph
     prediction: Prediction
-    picture: Markup = Markup("")  # noqa: RUF009  # a constant text
+    picture: str = ""
     story: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -71,9 +70,8 @@ def draw_page(compilation: Compilation, sizes: Sizes | None = None) -> str:
     whole = _whole(bare, compilation.context, table)
     until = max(first.prediction.estimate.total_ms, last.prediction.estimate.total_ms)
     times = [
-        Markup(timeline(stage.prediction, until, table, f"{stage.name}: tasks over time"))
-        for stage in dict.fromkeys((0, len(stages) - 1))
-        for stage in (stages[stage],)
+        timeline(stage.prediction, until, table, f"{stage.name}: tasks over time")
+        for stage in ((first, last) if len(stages) > 1 else (last,))
     ]
     style, script = _asset("page.css"), _asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -81,21 +79,21 @@ def draw_page(compilation: Compilation, sizes: Sizes | None = None) -> str:
         name=last.graph.name,
         level=compilation.plan.level,
         version=VERSION,
-        modules=Markup(whole[0]),
-        before=Markup(whole[1]),
-        after=Markup(whole[-1]),
+        modules=whole[0],
+        before=whole[1],
+        after=whole[-1],
         stages=stages,
         first=first,
         last=last,
         saved=_saved(first, last),
         rough=last.prediction.estimate.structural,
         times=times,
-        counts=(len({n.module for n in last.graph.nodes}), len(last.graph.nodes)),
+        counts=(len({n.module for n in last.graph.nodes} - {""}), len(last.graph.nodes)),
         engines=_kinds(stages),
         lines=_styles(stages),
-        facts=Markup(_json(table.rows)),
-        style=Markup(style),
-        script=Markup(script),
+        facts=_json(table.rows),
+        style=style,
+        script=script,
         digest=digest,
     )
 
@@ -133,7 +131,7 @@ def _drawn(stages: Sequence[Stage], context: Context, table: FactTable) -> list[
         numbers.append(_numbers(before, context, table) | _numbers(after, context, table))
     drawn = pictures(views, numbers, [f"primitives: {stage.name}" for stage in stages])
     return [
-        replace(stage, picture=Markup(picture), story=story)
+        replace(stage, picture=picture, story=story)
         for stage, picture, story in zip(stages, drawn, stories, strict=True)
     ]
 
@@ -163,8 +161,8 @@ def _without_order(view: View) -> View:
 
 def _lit(stage: Stage) -> View:
     """The primitives of a stage with the critical path lit."""
-    path = dict.fromkeys(segment.primitive for segment in stage.prediction.path.segments)
-    return lighted(path, primitive_view(stage.graph))
+    path = [segment.primitive for segment in stage.prediction.path.segments]
+    return lighted(primitive_view(stage.graph), path)
 
 
 def _numbers(stage: Stage, context: Context, table: FactTable) -> dict[str, int]:

@@ -58,9 +58,7 @@ class Prediction:
         return {name: (number, end - start) for name, (number, start, end) in spans.items()}
 
 
-def graph_facts(
-    graph: PGraph, context: Context, prediction: Prediction
-) -> dict[str, Rows]:
+def graph_facts(graph: PGraph, context: Context, prediction: Prediction) -> dict[str, Rows]:
     """Facts about every box of a p-graph's picture."""
     busy = prediction.busy_ms()
     on_path = prediction.path.primitives
@@ -87,7 +85,11 @@ def module_facts(graph: PGraph, prediction: Prediction) -> dict[str, Rows]:
     took = prediction.estimate.modules
     found: dict[str, Rows] = {}
     for name, nodes in homes.items():
-        rows = [("module", name), ("uses", graph.modules.get(name, "")), ("in the file", _line(nodes[0]))]
+        rows = [
+            ("module", name),
+            ("uses", graph.modules.get(name, "")),
+            ("in the file", _line(nodes[0])),
+        ]
         rows.append(("becomes", ", ".join(_short(node, name) for node in nodes)))
         if name in took:
             rows.append(("is at work", f"{milliseconds(took[name])} (predicted)"))

@@ -37,6 +37,11 @@ class Lane:
     left: int
     right: int
 
+    @property
+    def width(self) -> int:
+        """Its columns."""
+        return self.right - self.left + 1
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:
@@ -52,14 +57,13 @@ class Grid:
 
     def free(self, column: int, above: int, below: int) -> bool:
         """Whether no box stands in ``column`` between two rows."""
-        return not any(
-            at == column and above < row < below for row, at in self.at.values()
-        )
+        return not any(at == column and above < row < below for row, at in self.at.values())
 
 
-def place(view: View, widths: Mapping[str, int] | None = None) -> Grid:
-    """Give every box a row and a column; ``widths``: frame of a lane -> columns it has at least."""
-    return _Placing(view, widths or {}).grid()
+def place(view: View, lanes: Mapping[str, Lane] | None = None) -> Grid:
+    """Give every box a row and a column; ``lanes``: those that are there in any case, by the id of
+    their frame, and as wide at least."""
+    return _Placing(view, lanes or {}).grid()
 
 
 @dataclass(slots=True)
@@ -73,8 +77,8 @@ class _Part:
 
 
 class _Placing:
-    def __init__(self, view: View, widths: Mapping[str, int]) -> None:
-        self.view, self.widths = view, widths
+    def __init__(self, view: View, lanes: Mapping[str, Lane]) -> None:
+        self.view, self.given = view, lanes
         self.row = steps_of(view)
         self.frames = {frame.id: frame for frame in view.frames}
         self.sources: dict[str, list[str]] = {}
@@ -105,19 +109,26 @@ class _Placing:
         regions: dict[str, Block] = {}
         lanes: list[Lane] = []
         left = 0
-        loose = [""] if "" in self.home.values() else []
-        for name in loose + [frame.id for frame in self.view.frames if not frame.parent]:
+        for name in self._names():
             packed = self._pack(name)
-            width = max(packed.width, self.widths.get(name, 1))
+            given = self.given.get(name)
+            width = max(packed.width, given.width if given else 1)
             at |= {box: (row, column + left) for box, (row, column) in packed.at.items()}
             regions |= {
                 one: Block(block.top, block.left + left, block.bottom, block.right + left)
                 for one, block in packed.regions.items()
             }
-            lanes.append(Lane(self.frames.get(name), left, left + width - 1))
+            frame = given.frame if given else self.frames.get(name)
+            lanes.append(Lane(frame, left, left + width - 1))
             left += width
         rows = max((row for row, _ in at.values()), default=0) + 1
         return Grid(self.view, rows, left, at, tuple(lanes), regions)
+
+    def _names(self) -> list[str]:
+        """The frames of all lanes; "" is that of what has none."""
+        loose = [""] if "" in self.home.values() else []
+        own = loose + [frame.id for frame in self.view.frames if not frame.parent]
+        return list(dict.fromkeys([*self.given, *own]))
 
     def _pack(self, frame: str) -> _Part:
         """Put what is in a frame into columns, from the top down and each below what it needs where
@@ -128,9 +139,7 @@ class _Placing:
             if self.home[box.id] == frame
         ]
         if frame:
-            parts += [
-                self._region(inner.id) for inner in self.view.frames if inner.parent == frame
-            ]
+            parts += [self._region(inner.id) for inner in self.view.frames if inner.parent == frame]
         taken: set[tuple[int, int]] = set()
         packed = _Part((0, 0), 1, {})
         for part in sorted(parts, key=lambda one: one.rows[0]):
@@ -159,9 +168,10 @@ class _Placing:
         taken: set[tuple[int, int]],
     ) -> int:
         """The column below what the part needs, or the first that is free."""
-        above = (at[one][1] for box in part.at for one in self.sources.get(box, ()) if one in at)
-        wished = next(above, 0)
-        for left in (wished, *range(len(taken) + wished + 1)):
+        sources = (one for box in part.at for one in self.sources.get(box, ()))
+        wished = next((at[one][1] for one in sources if one in at), 0)
+        columns: list[int] = [wished, *range(len(taken) + wished + 1)]
+        for left in columns:
             block = Block(part.rows[0], left, part.rows[1], left + part.width - 1)
             if not taken & set(block.cells()):
                 return left
@@ -169,11 +179,12 @@ class _Placing:
 
 
 def place_alike(views: Iterable[View]) -> tuple[Grid, ...]:
-    """Place several views so that each lane has as many columns in all of them."""
+    """Place several views so that all have the same lanes, of as many columns."""
     grids: Sequence[Grid] = [place(view) for view in views]
-    widths: dict[str, int] = {}
+    lanes: dict[str, Lane] = {}
     for grid in grids:
         for lane in grid.lanes:
             name = lane.frame.id if lane.frame else ""
-            widths[name] = max(widths.get(name, 1), lane.right - lane.left + 1)
-    return tuple(place(grid.view, widths) for grid in grids)
+            if name not in lanes or lanes[name].width < lane.width:
+                lanes[name] = lane
+    return tuple(place(grid.view, lanes) for grid in grids)

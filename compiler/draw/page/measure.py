@@ -9,11 +9,11 @@ from itertools import accumulate
 
 from teola.compiler.draw.page.grid import Grid
 from teola.compiler.draw.page.routing import Net, Routes, Way, route
-from teola.compiler.draw.view import Box
+from teola.compiler.draw.view import Box, Frame
 
-BOX_HEIGHT, MARGIN, HEADER = 40.0, 34.0, 40.0
-TRACK, GUTTER, GAP, TITLE = 7.0, 14.0, 22.0, 16.0
-TITLE_LETTER, NOTE_LETTER, PADDING = 7.4, 5.7, 22.0
+BOX_HEIGHT, MARGIN, HEADER = 36.0, 30.0, 30.0
+TRACK, GUTTER, GAP, TITLE = 6.0, 10.0, 17.0, 16.0
+TITLE_LETTER, NOTE_LETTER, PADDING = 7.4, 5.7, 18.0
 """Widths of letters are those of a wide face: a box may be too wide, never too narrow."""
 
 Point = tuple[float, float]
@@ -30,9 +30,16 @@ class Place:
 
 
 def note_of(box: Box) -> str:
-    """The small line in a box: what it does, and on which engine."""
+    """The small line in a box: what it does, and on which engine. Groups stand at the lines."""
+    notes = [note for note in box.note.split(", ") if not note.startswith("groups of ")]
     engines = ", ".join(engine.name for engine in box.engines)
-    return " · ".join(filter(None, (box.note, engines, box.role if box.role != "work" else "")))
+    role = box.role if box.role != "work" else ""
+    return " · ".join(filter(None, (*notes, engines, role)))
+
+
+def heading_of(frame: Frame) -> str:
+    """What stands above a region."""
+    return f"{frame.title}: {frame.note.partition(': ')[2] or frame.note}"
 
 
 def width_of(box: Box) -> float:
@@ -46,6 +53,7 @@ class Measure:
     def __init__(self, grid: Grid, widths: Sequence[float], least: Sequence[float]) -> None:
         self.grid, self.routes = grid, route(grid)
         self.widths = widths
+        self.boxes = {box.id: box for box in grid.view.boxes}
         self.gutters = [max(*pair) for pair in zip(self._gutters(), least, strict=True)]
         self.gaps = self._gaps()
         steps = [g + w for g, w in zip(self.gutters, (*widths, 0.0), strict=True)]
@@ -111,15 +119,11 @@ class Measure:
         return self.gutter_x[gutter] + 4.0
 
     def _port(self, box_id: str, nets: Sequence[Net], net: Net) -> float:
-        place = self.box(self._boxes[box_id])
+        place = self.box(self.boxes[box_id])
         return place.x + place.width * (nets.index(net) + 1) / (len(nets) + 1)
 
-    @property
-    def _boxes(self) -> dict[str, Box]:
-        return {box.id: box for box in self.grid.view.boxes}
-
     def _across(self, gap: int, net: Net) -> float:
-        return self.gap_y[gap] + 10.0 + TRACK * self.routes.across[gap, net]
+        return self.gap_y[gap] + 7.0 + TRACK * self.routes.across[gap, net]
 
     def points(self, way: Way) -> list[Point]:
         """The corners of a way, from its source to its target."""
@@ -128,6 +132,8 @@ class Measure:
         end = self._port(line.target, self.routes.entries[line.target], way.net)
         top = self.row_y[self.grid.at[line.source][0]] + BOX_HEIGHT
         bottom = self.row_y[self.grid.at[line.target][0]]
+        if (way.last, way.net) not in self.routes.across:
+            return [(start, top), (end, bottom)]
         last = self._across(way.last, way.net)
         if way.gutter is None:
             return _simple([(start, top), (start, last), (end, last), (end, bottom)])
@@ -171,6 +177,10 @@ def measure_alike(grids: Sequence[Grid]) -> tuple[Measure, ...]:
         for box in grid.view.boxes:
             column = grid.at[box.id][1]
             widths[column] = max(widths[column], width_of(box))
+        for frame in grid.view.frames:
+            block = grid.regions.get(frame.id)
+            if block is not None and block.left == block.right:
+                widths[block.left] = max(widths[block.left], NOTE_LETTER * len(heading_of(frame)))
     gutters = [gutters_of(grid, route(grid)) for grid in grids]
     least = [max(each) for each in zip(*gutters, strict=True)]
     return tuple(Measure(grid, widths, least) for grid in grids)

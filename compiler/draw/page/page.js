@@ -8,7 +8,7 @@ const panels = all("[role=tabpanel]");
 document.documentElement.classList.add("js");
 
 /* Zoom and pan. Viewports side by side share one view, so that they show the same place. */
-const LEAST = 0.15, MOST = 6, READABLE = 0.8;
+const LEAST = 0.02, MOST = 6, READABLE = 0.8;
 const views = new Map();
 for (const panel of panels) {
   const view = { x: 0, y: 0, scale: 1, fitted: false, ports: all(".viewport", panel) };
@@ -32,12 +32,13 @@ function show(view) {
   }
 }
 
-/* All of it, or at first as much as can be read. */
-function fit(view, least = LEAST) {
+/* All of it; at first, where nothing is beside it, the whole width of it, to be read. */
+function fit(view, first = false) {
   const shown = view.ports.map((port) => [port, port.firstElementChild]);
-  const scales = shown.map(([port, canvas]) =>
-    Math.min(port.clientWidth / (canvas.offsetWidth + 16), port.clientHeight / (canvas.offsetHeight + 16), 1.5));
-  view.scale = Math.max(Math.min(...scales), least);
+  const wide = Math.min(...shown.map(([port, canvas]) => port.clientWidth / (canvas.offsetWidth + 16)));
+  const high = Math.min(...shown.map(([port, canvas]) => port.clientHeight / (canvas.offsetHeight + 16)));
+  const least = first && shown.length === 1 ? Math.min(wide, READABLE) : LEAST;
+  view.scale = Math.max(Math.min(wide, high, 1.5), least);
   const room = Math.min(...shown.map(([port, canvas]) => port.clientWidth - canvas.offsetWidth * view.scale));
   view.x = Math.max(room / 2, 8);
   view.y = 8;
@@ -124,7 +125,7 @@ function open(tab) {
 function refit() {
   const panel = panels.find((one) => !one.hidden);
   const port = panel.querySelector(".viewport");
-  if (!views.get(port).fitted) fit(views.get(port), READABLE);
+  if (!views.get(port).fitted) fit(views.get(port), true);
 }
 for (const tab of tabs) {
   tab.addEventListener("click", () => open(tab));

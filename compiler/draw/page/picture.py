@@ -8,10 +8,11 @@ from html import escape
 from teola.compiler.draw.page.grid import place_alike
 from teola.compiler.draw.page.measure import (
     BOX_HEIGHT,
-    HEADER,
     MARGIN,
     Measure,
+    Place,
     Point,
+    heading_of,
     measure_alike,
     note_of,
 )
@@ -44,15 +45,20 @@ def _picture(measure: Measure, facts: Mapping[str, int], title: str) -> Iterator
     yield f'<svg class="picture" viewBox="0 0 {size}" role="group" aria-label="{escape(title)}">'
     yield from _lanes(measure)
     yield from _steps(measure)
-    for frame in view.frames:
-        if frame.parent:
-            yield from _region(measure, frame.id)
-    for line in sorted(view.lines, key=lambda line: (line.mark != "removed", line.lit)):
+    regions = [frame for frame in view.frames if frame.id in measure.grid.regions]
+    for frame in regions:
+        yield _region(measure.region(frame.id))
+    for line in view.lines:
         if line.mark == "removed":
             yield _gone(measure, line)
     ways = sorted(measure.routes.ways, key=lambda way: (way.line.lit, way.line.mark != ""))
     for way in ways:
-        yield _way(way.line, measure.points(way))
+        entries = measure.routes.entries[way.line.target]
+        first = len(entries) > 1 and entries[0] == way.net
+        yield _way(way.line, measure.points(way), first=first)
+    for frame in regions:
+        at = measure.region(frame.id)
+        yield _text("repeats", at.x + 6, at.y + 12, heading_of(frame))
     for box in view.boxes:
         yield _box(measure, box, facts.get(box.id))
     yield "</svg>"
@@ -69,30 +75,22 @@ def _lanes(measure: Measure) -> Iterator[str]:
             f'height="{measure.height:.1f}"/>'
         )
         middle = x + width / 2
-        yield _text("module", middle, 16, lane.frame.title)
-        yield _text("uses", middle, 30, lane.frame.note)
+        yield _text("module", middle, 14, lane.frame.title)
+        yield _text("uses", middle, 27, lane.frame.note)
 
 
 def _steps(measure: Measure) -> Iterator[str]:
     """The number of each row, at the left."""
     rows = range(1, measure.grid.rows)
-    yield _text("step", MARGIN / 2, HEADER - 22, "step") if rows else ""
+    yield _text("row", MARGIN / 2, 14, "step") if rows else ""
     for row in rows:
-        yield _text("step", MARGIN / 2, measure.row_y[row] + BOX_HEIGHT / 2 + 4, str(row))
+        yield _text("row", MARGIN / 2, measure.row_y[row] + BOX_HEIGHT / 2 + 4, str(row))
 
 
-def _region(measure: Measure, frame_id: str) -> Iterator[str]:
-    frame = next(frame for frame in measure.grid.view.frames if frame.id == frame_id)
-    if frame_id not in measure.grid.regions:
-        return
-    at = measure.region(frame_id)
-    yield (
+def _region(at: Place) -> str:
+    return (
         f'<rect class="region" x="{at.x:.1f}" y="{at.y:.1f}" width="{at.width:.1f}" '
         f'height="{at.height:.1f}" rx="8"/>'
-    )
-    words = f"{frame.title}: {frame.note.partition(': ')[2] or frame.note}"
-    yield (
-        f'<text class="repeats" x="{at.x + 6:.1f}" y="{at.y + 12:.1f}">{escape(words)}</text>'
     )
 
 
@@ -100,15 +98,13 @@ def _text(name: str, x: float, y: float, words: str) -> str:
     return f'<text class="{name}" x="{x:.1f}" y="{y:.1f}">{escape(words)}</text>'
 
 
-def _way(line: Line, points: Sequence[Point]) -> str:
-    """A line, its arrow, and at its end how many items it brings at a time."""
+def _way(line: Line, points: Sequence[Point], *, first: bool) -> str:
+    """A line, its arrow, and at its end how many items it brings at a time: at the left, where it
+    is the ``first`` of several."""
     path = _rounded(points)
     x, y = points[-1]
-    group = (
-        f'<text class="by" x="{x + 4:.1f}" y="{y - 9:.1f}">by {line.group}</text>'
-        if line.group
-        else ""
-    )
+    side = f'class="by first" x="{x - 5:.1f}"' if first else f'class="by" x="{x + 5:.1f}"'
+    group = f'<text {side} y="{y - 5:.1f}">by {line.group}</text>' if line.group else ""
     glow = f'<path class="glow" d="{path}"/>' if line.mark or line.lit else ""
     inner = f'<path class="inner" d="{path}"/>' if line.style == "stream" else ""
     carried = f" ({', '.join(line.ports)})" if line.ports else ""
@@ -124,9 +120,7 @@ def _gone(measure: Measure, line: Line) -> str:
     """A line that is no more, straight from box to box, behind everything."""
     ends = {box.id: measure.box(box) for box in measure.grid.view.boxes}
     one, other = ends[line.source], ends[line.target]
-    (x1, y1), (x2, y2) = (
-        (at.x + at.width / 2, at.y + at.height / 2) for at in (one, other)
-    )
+    (x1, y1), (x2, y2) = ((at.x + at.width / 2, at.y + at.height / 2) for at in (one, other))
     says = f"gone: {line.source} → {line.target} ({MEANINGS[line.style]})"
     return (
         f'<g class="line gone" {_ends(line)}><title>{escape(says)}</title>'
@@ -143,23 +137,33 @@ def _box(measure: Measure, box: Box, facts: int | None) -> str:
     radius = 8 if box.role == "work" else BOX_HEIGHT / 2
     says = f"{box.title}: {note_of(box)}" if note_of(box) else box.title
     kinds = list(dict.fromkeys(kind_of(engine.kind) for engine in box.engines)) or ["cpu"]
-    share = at.width / len(kinds)
     about = f' data-facts="{facts}"' if facts is not None else ""
-    middle = at.x + at.width / 2
     rect = f'x="{at.x:.1f}" y="{at.y:.1f}" width="{at.width:.1f}" height="{at.height:.1f}"'
     fills = "".join(
-        f'<rect class="fill {kind}" x="{at.x + share * number:.1f}" y="{at.y:.1f}" '
-        f'width="{share:.1f}" height="{at.height:.1f}"/>'
-        for number, kind in enumerate(kinds)
+        _share(kind, at, number / len(kinds)) for number, kind in enumerate(kinds) if number
     )
-    one = f'<rect class="fill {kinds[0]}" {rect} rx="{radius:.0f}"/>'
     return (
         f'<g class="{_classes("box", box.role, box.mark, box.lit)}" data-box="{escape(box.id)}"'
         f'{about} tabindex="-1" role="img" aria-label="{escape(says)}">'
-        f"{fills if len(kinds) > 1 else one}"
+        f'<rect class="fill {kinds[0]}" {rect} rx="{radius:.0f}"/>{fills}'
         f'<rect class="edge" {rect} rx="{radius:.0f}"/>'
-        f"{_text('title', middle, at.y + 17, box.title)}{_text('note', middle, at.y + 32, note_of(box))}"
-        "</g>"
+        f"{_words(at, box)}</g>"
+    )
+
+
+def _words(at: Place, box: Box) -> str:
+    middle, note = at.x + at.width / 2, note_of(box)
+    if not note:
+        return _text("title", middle, at.y + 22, box.title)
+    return _text("title", middle, at.y + 15.5, box.title) + _text("note", middle, at.y + 28.5, note)
+
+
+def _share(kind: str, at: Place, part: float) -> str:
+    """The colour of a further engine: what is right of ``part`` of a box, its corners round."""
+    left, right, bottom = at.x + at.width * part, at.x + at.width, at.y + at.height
+    return (
+        f'<path class="fill {kind}" d="M{left:.1f} {at.y:.1f}H{right - 8:.1f}q8 0 8 8'
+        f'V{bottom - 8:.1f}q0 8 -8 8H{left:.1f}z"/>'
     )
 
 

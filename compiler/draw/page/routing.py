@@ -83,16 +83,20 @@ def route(grid: Grid) -> Routes:
     for way in ways:
         source, target = grid.at[way.line.source], grid.at[way.line.target]
         start, end = column_spot(source[1]), column_spot(target[1])
-        last = start
-        if way.gutter is not None:
-            last = 2 * way.gutter
-            across.need(way.first, way.net, start, last)
-            down.need(way.gutter, way.net, way.first, way.last)
-        across.need(way.last, way.net, last, end)
+        last = start if way.gutter is None else 2 * way.gutter
         entering.setdefault(way.line.target, {})[way.net] = last
         leaving.setdefault(way.line.source, {}).setdefault(way.net, []).append(
             end if way.gutter is None else 2 * way.gutter
         )
+    for way in ways:
+        start, end = (column_spot(grid.at[box][1]) for box in (way.line.source, way.line.target))
+        if way.gutter is not None:
+            last = 2 * way.gutter
+            across.need(way.first, way.net, start, last)
+            across.need(way.last, way.net, last, end)
+            down.need(way.gutter, way.net, way.first, way.last)
+        elif start != end or len(entering[way.line.target]) + len(leaving[way.line.source]) > 2:
+            across.need(way.last, way.net, start, end)
     return Routes(
         ways,
         across.numbered(),

@@ -36,7 +36,7 @@ def _timeline(
     prediction: Prediction, until_ms: float, table: FactTable, title: str
 ) -> Iterator[str]:
     lanes = _lanes(prediction)
-    scale = (WIDTH - LEFT - 8) / max(until_ms, 0.001)
+    scale = (WIDTH - LEFT - 24) / max(until_ms, 0.001)
     rows = {name: _rows(bars, scale) for name, bars in lanes.items()}
     height = AXIS + sum(BAR * len(each) + LANE_GAP for each in rows.values())
     yield (
@@ -66,7 +66,7 @@ def _timeline(
 
 def _lanes(prediction: Prediction) -> dict[str, list[_Bar]]:
     """Engine -> its bars, engines as they are first used."""
-    drawn = [task for task in prediction.egraph.tasks if task.form != "join"]
+    drawn = [task for task in prediction.egraph.tasks if _takes_time(prediction, task)]
     coarse = len({_moment(prediction, task, coarse=False) for task in drawn}) > MOST_BARS
     lanes: dict[str, dict[tuple[object, ...], _Bar]] = {}
     for task in drawn:
@@ -77,6 +77,12 @@ def _lanes(prediction: Prediction) -> dict[str, list[_Bar]]:
         bar.tasks.append(task)
         bar.start, bar.end = min(bar.start, timing.start_ms), max(bar.end, timing.end_ms)
     return {name: list(bars.values()) for name, bars in lanes.items()}
+
+
+def _takes_time(prediction: Prediction, task: Task) -> bool:
+    """Whether a task is drawn: joins, and what is done between engines in no time, are not."""
+    timing = prediction.estimate.timings[task.id]
+    return task.engine is not None or timing.end_ms > timing.start_ms
 
 
 def _moment(prediction: Prediction, task: Task, *, coarse: bool) -> tuple[object, ...]:
@@ -149,7 +155,7 @@ def _bar(
 
 
 def _behind(prediction: Prediction, bar: _Bar, numbers: dict[str, int]) -> set[int]:
-    """The bars that a bar waits for; a join stands for those that it joins."""
+    """The bars that a bar waits for, past the tasks that are not drawn."""
     found: set[int] = set()
     seen: set[str] = set()
     waiting = [name for task in bar.tasks for name in task.after]
@@ -166,11 +172,11 @@ def _behind(prediction: Prediction, bar: _Bar, numbers: dict[str, int]) -> set[i
 
 def _fitting(task: Task, count: int, width: float) -> str:
     """As much of a name as a bar has room for."""
-    name = task.primitive + (f" ×{count}" if count > 1 else "")
+    name = task.primitive + (f", {count} at once" if count > 1 else "")
     room = int((width - 8) / 5.4)
     if room >= len(name):
         return name
-    short = task.operation + (f" ×{count}" if count > 1 else "")
+    short = task.operation + (f", {count} at once" if count > 1 else "")
     return short if room >= len(short) else ""
 
 
@@ -184,7 +190,7 @@ def _facts(prediction: Prediction, bar: _Bar) -> Rows:
     if first.path:
         rows.append(("inside", " / ".join(first.path)))
     items = sum(task.items for task in bar.tasks)
-    rows.append(("work", f"{items} × {first.tokens} tokens" if first.tokens else f"{items} items"))
+    rows.append(("work", f"{items} of {first.tokens} tokens" if first.tokens else f"{items} items"))
     timings = [prediction.estimate.timings[task.id] for task in bar.tasks]
     rows.append(("ready at", milliseconds(min(timing.ready_ms for timing in timings))))
     rows.append(("runs", f"{milliseconds(bar.start)} to {milliseconds(bar.end)}"))

@@ -7,13 +7,16 @@ import hashlib
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 
 from teola.runtime.engines.protocol import Capabilities, Emit, Failure, Generate, TokenEvent
 from teola.runtime.engines.tokenizer.fake import ByteTokenizer
 from teola.runtime.hosts.errors import EngineDied
+from teola.runtime.prefixes import Marks, Prefixes
 
+BLOCK_TOKENS = 16
 TOKENS_PER_STEP = 16
 WORDS = ("amber", "brève", "cobalt", "dünn", "elm", "forêt", "grün", "hazel")
 LINES = 4
@@ -24,7 +27,8 @@ class FakeLLM:
 
     Answers end by themselves (``stop``) within ``max_tokens``; with ``ignore_eos`` they have
     exactly ``max_tokens`` tokens (``length``). A step takes ``latency_ms``, ``per_item_ms`` for
-    each running request and ``per_token_ms`` for each prompt token that comes in.
+    each running request and ``per_token_ms`` for each prompt token that comes in and is not cached:
+    blocks of 16 tokens are, from the end of the prompt's first step on.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -37,8 +41,10 @@ class FakeLLM:
         self._tokenizer = ByteTokenizer()
         self._emit: Emit = _drop
         self._running: dict[str, _Running] = {}
-        self._entering = 0
+        self._entering: list[Sequence[int]] = []
         self._step_due: asyncio.Handle | None = None
+        self._kv_tokens = int(config.get("kv_tokens", 65536))
+        self._cache = Prefixes(BLOCK_TOKENS, self._kv_tokens)
         self.submissions = 0
 
     def listen(self, emit: Emit) -> None:
@@ -49,8 +55,10 @@ class FakeLLM:
         """Ready at once."""
         return Capabilities(
             context=int(self._config.get("context_tokens", 8192)),
-            kv_tokens=int(self._config.get("kv_tokens", 65536)),
+            kv_tokens=self._kv_tokens,
             max_requests=int(self._config.get("max_requests", 64)),
+            prefix_cache=True,
+            block_tokens=BLOCK_TOKENS,
         )
 
     async def close(self) -> None:
@@ -67,7 +75,7 @@ class FakeLLM:
             raise EngineDied(f"the fake LLM was told to die after {self._die_after} submissions")
         for request in requests:
             self._running[request.id] = self._begin(request)
-            self._entering += len(request.tokens)
+            self._entering.append(request.tokens)
         self._plan()
 
     def _begin(self, request: Generate) -> _Running:
@@ -77,6 +85,8 @@ class FakeLLM:
             if found is not None:
                 failure = Failure("item", f"the fake LLM was told to fail on {found!r}")
                 return _Running((), "", failure)
+        if request.warm:
+            return _Running((), "length", stream=False)
         tokens = answer(request.tokens, request.max_tokens, ignore_eos=request.ignore_eos)
         cut = request.ignore_eos or len(tokens) >= request.max_tokens
         return _Running(tokens, "length" if cut else "stop", stream=request.stream)
@@ -96,15 +106,20 @@ class FakeLLM:
         if self._step_due is not None or not self._running:
             return
         delay = self._latency_s + self._per_item_s * len(self._running)
-        delay += self._per_token_s * self._entering
-        self._entering = 0
+        prompts, self._entering = self._entering, []
+        marks = [self._cache.marks(prompt) for prompt in prompts]
+        cached = sum(map(self._cache.cached, marks)) * BLOCK_TOKENS
+        delay += self._per_token_s * (sum(map(len, prompts)) - cached)
+        step = partial(self._step, tuple(self._running), marks)
         loop = asyncio.get_running_loop()
-        due = loop.call_later(delay, self._step) if delay else loop.call_soon(self._step)
-        self._step_due = due
+        self._step_due = loop.call_later(delay, step) if delay else loop.call_soon(step)
 
-    def _step(self) -> None:
+    def _step(self, batch: Sequence[str], entered: Sequence[Marks]) -> None:
+        """The end of a step; what came while it went on is in the next one."""
         self._step_due = None
-        stepped = [running.step(request_id) for request_id, running in self._running.items()]
+        for marks in entered:
+            self._cache.add(marks)
+        stepped = [self._running[one].step(one) for one in batch if one in self._running]
         events = [event for event in stepped if event is not None]
         for event in events:
             if event.finish_reason is not None or event.failure is not None:

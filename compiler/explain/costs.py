@@ -1,0 +1,32 @@
+"""Where the costs of a prediction come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from teola.compiler.cost.costs import CPU, Costs
+from teola.compiler.cost.profile import Entry, Profiles, load_profiles
+from teola.compiler.explain.explanation import CostFacts
+from teola.compiler.explain.prediction import Prediction
+
+
+def cost_facts(predictions: Iterable[Prediction], profiles: Profiles) -> CostFacts:
+    """The operations that count, sorted by the origin of their entries."""
+    shipped = load_profiles().entries
+    found: dict[str, dict[str, None]] = {"given": {}, "shipped": {}, "rough": {}, "unknown": {}}
+    for one in predictions:
+        costs = Costs(one.graph, profiles)
+        for task in one.egraph.tasks:
+            entry = costs.entry(task)
+            if entry is not None or task.engine is not None:
+                name = f"{costs.operation(task)} on {task.engine or CPU}"
+                found[_origin(entry, shipped)][name] = None
+    return CostFacts(*(tuple(names) for names in found.values()))
+
+
+def _origin(entry: Entry | None, shipped: tuple[Entry, ...]) -> str:
+    if entry is None:
+        return "unknown"
+    if entry.origin == "structural":
+        return "rough"
+    return "shipped" if any(entry is one for one in shipped) else "given"

@@ -1,0 +1,129 @@
+"""The lowest class of an LLM's work: warm-ups, sent one by one and only where no call waits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from teola.runtime.policies import Budget
+from teola.runtime.prefixes import Marks, Prefixes
+from teola.runtime.warm_up import MOST_NEW_TOKENS, Owner, WarmUp, WarmUpCounts
+
+SHARE = 4
+"""A warm-up takes at most one part in so many of an engine's KV."""
+
+
+class WarmUps:
+    """The warm-ups that somebody wants by key, ``queued`` and ``sent`` ones; ``counts`` tells what
+    became of all there were. ``room`` is the KV that one may take."""
+
+    def __init__(self) -> None:
+        self.queued: dict[int, WarmUp] = {}
+        self.sent: dict[int, WarmUp] = {}
+        self.owned: dict[Owner, list[WarmUp]] = {}
+        self.counts = WarmUpCounts()
+        self.room = 0
+
+    def start(self, kv_tokens: int) -> None:
+        """The engine is up (again)."""
+        self.room = kv_tokens // SHARE
+
+    def offer(
+        self, owner: Owner, prompt: Sequence[int], min_new_tokens: int, prefixes: Prefixes
+    ) -> WarmUp | None:
+        """Want the whole blocks of ``prompt``, as far as there is room, in place of what the owner
+        has queued of this prompt; None where nothing is to be sent for it."""
+        marks = prefixes.marks(prompt[: max(0, self.room - MOST_NEW_TOKENS)])
+        self._replace(owner, marks)
+        new = WarmUp(prompt[: len(marks) * prefixes.block_tokens], marks, min_new_tokens)
+        if not worth(new, prefixes):
+            return None
+        running = self.sent.get(new.key)
+        found = running if running and running.running else self.queued.setdefault(new.key, new)
+        found.owners[owner] = None
+        self.owned.setdefault(owner, []).append(found)
+        return None if found is running else found
+
+    def _replace(self, owner: Owner, marks: Marks) -> None:
+        for one in self.owned.get(owner, ()):
+            if self.queued.get(one.key) is one and one.begins(marks):
+                del one.owners[owner]
+                if not one.owners:
+                    del self.queued[one.key]
+
+    def arrived(self, marks: Marks) -> None:
+        """A call with these marks is there: what is queued of its prompt comes too late, what was
+        sent is used."""
+        for mark in marks:
+            if mark in self.queued:
+                self.drop(self.queued[mark])
+            if (one := self.sent.get(mark)) is not None and not one.used:
+                one.used = True
+                self.counts.used += 1
+
+    def next(self, budget: Budget, prefixes: Prefixes) -> WarmUp | None:
+        """The first that fits is to be sent; what has been computed meanwhile is dropped."""
+        for one in tuple(self.queued.values()):
+            if not worth(one, prefixes):
+                self.drop(one)
+            elif budget.items > 0 and one.tokens <= (budget.tokens or 0):
+                self._send(one)
+                return one
+        return None
+
+    def drop(self, one: WarmUp) -> None:
+        """It will not be sent."""
+        self.counts.dropped += 1
+        del self.queued[one.key]
+
+    def _send(self, one: WarmUp) -> None:
+        self.sent[one.key] = self.queued.pop(one.key)
+        self.counts.sent += 1
+        self.counts.tokens += len(one.prompt)
+
+    def fail(self, one: WarmUp) -> None:
+        """It was sent and failed; it is not tried again."""
+        self.counts.failed += 1
+        self._forget(one)
+
+    def waste(self, one: WarmUp) -> None:
+        """It was sent, and no call will use it."""
+        self.counts.wasted += 1
+        self._forget(one)
+        for owner in one.owners:
+            owner.ended()
+
+    def _forget(self, one: WarmUp) -> None:
+        if self.sent.get(one.key) is one:
+            del self.sent[one.key]
+
+    def leave(self, owner: Owner) -> list[WarmUp]:
+        """The owner wants nothing any more. Those that run and are used by nobody."""
+        unwanted = []
+        for one in self.owned.pop(owner, ()):
+            one.owners.pop(owner, None)
+            if one.owners:
+                continue
+            if self.queued.get(one.key) is one:
+                self.drop(one)
+            elif self.sent.get(one.key) is one and one.used:
+                self._forget(one)
+            elif self.sent.get(one.key) is one:
+                self.waste(one)
+                unwanted += [one] if one.running else []
+        return unwanted
+
+    def drop_queued(self) -> None:
+        """The engine will not come back."""
+        for one in tuple(self.queued.values()):
+            self.drop(one)
+
+    def check_integrity(self) -> list[str]:
+        """What should not be there when nothing runs."""
+        left = len(self.queued) + len(self.sent) + len(self.owned)
+        return [f"{left} warm-ups are left of queries that have ended"] if left else []
+
+
+def worth(one: WarmUp, prefixes: Prefixes) -> bool:
+    """Whether it would compute enough that is not cached: a block at least."""
+    new = (len(one.marks) - prefixes.cached(one.marks)) * prefixes.block_tokens
+    return new >= max(one.min_new_tokens, 1)
