@@ -71,6 +71,8 @@ $(READY): pyproject.toml constraints.txt | $(BIN)/python
 
 $(READY_TEST): pyproject.toml constraints.txt | $(BIN)/python
 	@$(call need,command -v dot,graphviz)
+	@$(call need,command -v chromium,chromium)
+	@$(call need,command -v chromedriver,chromium-driver)
 	$(INSTALL) --editable '.[local,dev]'
 	@touch $(READY) $@
 

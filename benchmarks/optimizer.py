@@ -44,6 +44,10 @@ class Side:
     first_token: list[float] = field(default_factory=list)
     results: list[RunResult] = field(default_factory=list)
 
+    def forget(self) -> None:
+        """Begin anew."""
+        self.seconds, self.first_token, self.results = [], [], []
+
     async def run(self, pool: EnginePool, workload: Workload) -> None:
         """One query, alone."""
         async with Runner(self.plan, pool=pool, share=False) as runner:
@@ -74,7 +78,7 @@ async def measure(workflow: str, workload: Workload, ablate: bool) -> dict[str, 
                 await side.run(pool, workload)
             if warm_up:
                 for side in sides.values():
-                    side.seconds.clear(), side.first_token.clear(), side.results.clear()
+                    side.forget()
     return sides
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
@@ -71,22 +71,28 @@ class ProfileFile(_Model):
     entries: tuple[Entry, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Profiles:
     """The entries that a compilation uses, those that count first standing first."""
 
     entries: tuple[Entry, ...]
     digest: str
 
+    @cached_property
+    def _by_operation(self) -> Mapping[str, Sequence[Entry]]:
+        """The entries of each operation, those that count first standing first."""
+        found: dict[str, list[Entry]] = {}
+        for entry in sorted(self.entries, key=_weight, reverse=True):
+            found.setdefault(entry.operation, []).append(entry)
+        return found
+
     def entry(self, operation: str, engine: Mapping[str, Json] | None) -> Entry | None:
         """The entry for an operation on an engine (None: on none); None where there is none."""
         settings = engine or {}
-        best: Entry | None = None
-        for entry in self.entries:
-            fits = entry.operation == operation and entry.engine.items() <= settings.items()
-            if fits and (best is None or _weight(entry) > _weight(best)):
-                best = entry
-        return best
+        for entry in self._by_operation.get(operation, ()):
+            if all(key in settings and settings[key] == entry.engine[key] for key in entry.engine):
+                return entry
+        return None
 
 
 def _weight(entry: Entry) -> tuple[bool, int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from teola.compiler.draw.view import Box, Engine, Frame, Line, Style, View, joined
 from teola.compiler.graph.operations import OPERATIONS
-from teola.compiler.graph.pgraph import INPUTS, Node, PGraph, Primitive, Ref, Region, refs
+from teola.compiler.graph.pgraph import INPUTS, Node, PGraph, Primitive, Ref, Region
 
 REPEATS = {"each": "for each item", "fold": "one item after another", "reduce": "until one is left"}
 CARRIED = {"fold": "state", "reduce": "items"}
@@ -66,10 +66,12 @@ def _box(graph: PGraph, node: Primitive) -> Box:
 
 def _lines(graph: PGraph) -> Iterator[Line]:
     """Every reference and edge, between boxes: a region is drawn as what it repeats."""
-    bound = {(ref.node, FED_BY.get(ref.port, "")) for node in graph.nodes for _, ref in refs(node)}
+    bound = {
+        (ref.node, FED_BY.get(ref.port, "")) for node in graph.nodes for _, ref in node.references
+    }
     for node in graph.nodes:
         target = _first(graph, node)
-        for name, ref in refs(node):
+        for name, ref in node.references:
             style: Style = "stream" if ref.stream else "data"
             source = _source(graph, ref, node)
             through_body = isinstance(node, Region) and (node.id, name) in bound

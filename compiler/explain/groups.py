@@ -10,7 +10,7 @@ from teola.compiler.explain.explanation import Deed
 from teola.compiler.explain.words import shortened
 from teola.compiler.graph.changes import Changes
 from teola.compiler.graph.operations import output_port
-from teola.compiler.graph.pgraph import Node, PGraph, Primitive, refs
+from teola.compiler.graph.pgraph import Node, PGraph, Primitive
 from teola.compiler.passes.base import Context, Pass
 
 STAGES = (
@@ -48,7 +48,7 @@ def _decoded(after: PGraph, taken: dict[str, list[str]]) -> dict[str, list[str]]
         group = node.group if isinstance(node, Primitive) else 1
         if node.id not in taken or group != 1:
             continue
-        for _, ref in refs(node):
+        for _, ref in node.references:
             source = after.by_id.get(ref.node)
             port = output_port(source, ref.port) if source is not None and ref.stream else None
             if port is not None and port.early:
@@ -56,8 +56,8 @@ def _decoded(after: PGraph, taken: dict[str, list[str]]) -> dict[str, list[str]]
             elif port is not None and ref.node in origin:
                 origin.setdefault(node.id, origin[ref.node])
     found: dict[str, list[str]] = {}
-    for name, source in origin.items():
-        found.setdefault(source, []).append(name)
+    for name, giver in origin.items():
+        found.setdefault(giver, []).append(name)
     return found
 
 
@@ -65,7 +65,7 @@ def _chain(graph: PGraph, names: Sequence[str]) -> str:
     """``a → b → c``; a comma where the next does not take from the one before."""
     text = names[0]
     for before, name in pairwise(names):
-        follows = any(ref.node == before for _, ref in refs(graph.by_id[name]))
+        follows = any(ref.node == before for _, ref in graph.by_id[name].references)
         text += f" → {name}" if follows else f", {name}"
     return text
 

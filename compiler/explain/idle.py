@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from teola.compiler.graph.operations import OPERATIONS
-from teola.compiler.graph.pgraph import PGraph, Primitive, refs
+from teola.compiler.graph.pgraph import PGraph, Primitive
 from teola.compiler.passes.base import Pass
 from teola.compiler.passes.decompose_stages import DecomposeStages
 from teola.compiler.passes.deduplicate import Deduplicate
@@ -30,7 +30,9 @@ def _decode(graph: PGraph) -> str:
         for name, port in OPERATIONS[node.operation].outputs.items()
         if port.early
     }
-    takers = [ref for node in graph.nodes for _, ref in refs(node) if (ref.node, ref.port) in early]
+    takers = [
+        ref for node in graph.nodes for _, ref in node.references if (ref.node, ref.port) in early
+    ]
     if not takers:
         return "No call's answer is used as a list of items."
     if all(ref.stream for ref in takers):

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from teola.compiler.cost.critical_path import CriticalPath, Segment, compare
 from teola.compiler.explain.explanation import Step
 from teola.compiler.explain.prediction import Prediction
-from teola.compiler.graph.pgraph import Node, PGraph, Primitive, Region, refs
+from teola.compiler.graph.pgraph import Node, PGraph, Primitive, Region
 
 LEAST = 0.001
 """The share of the longer path that a primitive must take to be worth a line."""
@@ -56,7 +56,7 @@ def _edge(source: str, target: str, graph: PGraph) -> str:
     """How a primitive hangs on what came before it: by order or effect alone, or by data."""
     ends = {source, *_around(graph, source)}
     held = {target, *_around(graph, target)}
-    if any(ref.node in ends for name in held for _, ref in refs(graph.by_id[name])):
+    if any(ref.node in ends for name in held for _, ref in graph.by_id[name].references):
         return "needs"
     kinds = {edge.kind for edge in graph.edges if edge.source in ends and edge.target in held}
     if "effect" in kinds:

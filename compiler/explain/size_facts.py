@@ -27,9 +27,9 @@ def size_facts(graph: PGraph, given: Sizes, measured: Sizes) -> Iterator[SizeFac
         elif facts.shapes.head(node) is not None:
             yield facts.answer(node)
         for name in row.outputs:
-            port = output_port(node, name)
+            out = output_port(node, name)
             known = f"{node.id}:{name}" in facts.said
-            if port is not None and (known or (port.is_list and port.length == "any")):
+            if out is not None and (known or (out.is_list and out.length == "any")):
                 yield facts.port(Ref(node.id, name), "derived")
 
 

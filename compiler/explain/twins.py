@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from teola.compiler.graph.pgraph import Node, Operand, PGraph, Primitive, Ref, Region, refs
+from teola.compiler.graph.pgraph import Node, Operand, PGraph, Primitive, Ref, Region
 
 
 def twins(before: PGraph, after: PGraph) -> dict[str, str]:
@@ -21,15 +21,16 @@ def twins(before: PGraph, after: PGraph) -> dict[str, str]:
             waiting += _pairs(before.by_id[gone], before.by_id[kept])
     for node in before.nodes:
         if node.id not in found and node.id not in after.by_id:
-            found.update(_unread(node, after, found))
+            equal = _unread(node, after, found)
+            found |= {node.id: equal} if equal is not None else {}
     return {node.id: found[node.id] for node in before.nodes if node.id in found}
 
 
-def _unread(node: Node, after: PGraph, found: Mapping[str, str]) -> dict[str, str]:
+def _unread(node: Node, after: PGraph, found: Mapping[str, str]) -> str | None:
     """The equal of a removed node that nothing reads."""
     wanted = _work(node, found)
     equal = (other.id for other in after.nodes if wanted and _work(other, found) == wanted)
-    return {node.id: other for other in equal}
+    return next(equal, None)
 
 
 def _work(node: Node, found: Mapping[str, str]) -> tuple[object, ...]:
@@ -62,7 +63,7 @@ def _pairs(one: Node, other: Node) -> Iterator[tuple[str, str]]:
 
 def _operands(node: Node) -> Iterator[tuple[str, Operand]]:
     yield from node.inputs.items()
-    for number, (_, ref) in enumerate(one for one in refs(node) if one[0] == "?"):
+    for number, (_, ref) in enumerate(one for one in node.references if one[0] == "?"):
         yield f"?{number}", ref
     if isinstance(node, Region):
         for name, ref in node.results.items():

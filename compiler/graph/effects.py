@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from teola.compiler.graph.operations import OPERATIONS, Resolve, same_resource
-from teola.compiler.graph.pgraph import Const, Edge, Json, Node, Primitive, Ref, refs
+from teola.compiler.graph.pgraph import Const, Edge, Json, Node, Primitive, Ref
 
 
 class Effect(NamedTuple):
@@ -78,7 +78,7 @@ def effect_edges(nodes: Sequence[Node], engines: Engines) -> frozenset[Edge]:
     parents = {node.id: node.region for node in nodes}
     edges = set()
     for first, second in combinations(effects(nodes, engines), 2):
-        reads_it = any(ref.node == first.node.id for _, ref in refs(second.node))
+        reads_it = any(ref.node == first.node.id for _, ref in second.node.references)
         if not reads_it and conflict(first, second):
             source, target = _lift(first.node.id, second.node.id, parents)
             if source != target:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from teola.compiler.graph.effects import effect_edges
 from teola.compiler.graph.module_graph import ModuleGraph, WorkflowOutput
-from teola.compiler.graph.pgraph import INPUTS, Edge, Node, OutputPort, PGraph, Ref, Region, refs
+from teola.compiler.graph.pgraph import INPUTS, Edge, Node, OutputPort, PGraph, Ref, Region
 from teola.compiler.modules.build import Build
 
 
@@ -58,7 +58,7 @@ def _ends(nodes: Sequence[Node]) -> tuple[list[str], list[str]]:
     awaited: set[str] = set()
     for node in nodes:
         here = place[node.id]
-        found = [ref for _, ref in refs(node)]
+        found = [ref for _, ref in node.references]
         if isinstance(node, Region):
             found += node.results.values()
         for ref in found:

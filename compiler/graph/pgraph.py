@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
@@ -48,8 +48,22 @@ class Guard:
     polarity: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Primitive:
+class _Node:
+    """What primitives and regions share."""
+
+    inputs: Mapping[str, Operand]
+    guard: tuple[Guard, ...]
+
+    @cached_property
+    def references(self) -> tuple[tuple[str, Ref], ...]:
+        """(input name, reference) of every operand that is one, guards as ``?``."""
+        found = [(name, one) for name, one in self.inputs.items() if isinstance(one, Ref)]
+        found += [("?", guard.condition) for guard in self.guard]
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class Primitive(_Node):
     """One unit of work of one operation of the table.
 
     ``config`` and ``inputs`` are never changed after construction. ``region`` is the id of the
@@ -70,8 +84,8 @@ class Primitive:
     line: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+@dataclass(frozen=True)
+class Region(_Node):
     """A body of nodes instantiated once per item (each), in sequence (fold) or by levels (reduce).
 
     Bound names, seen inside as ports of the region's own id:
@@ -161,12 +175,3 @@ class PGraph:
     def with_(self, **changes: object) -> PGraph:
         """Return a copy with some fields replaced."""
         return replace(self, **changes)  # type: ignore[arg-type]  # field names are the caller's
-
-
-def refs(node: Node) -> Iterator[tuple[str, Ref]]:
-    """Yield (input name, reference) of a node's reference operands, guards as ``?``."""
-    for name, operand in node.inputs.items():
-        if isinstance(operand, Ref):
-            yield name, operand
-    for guard in node.guard:
-        yield "?", guard.condition

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import reduce
+from operator import or_
 
-from teola.compiler.graph.pgraph import INPUTS, Node, Operand, PGraph, Primitive, Ref, Region, refs
+from teola.compiler.graph.pgraph import INPUTS, Node, Operand, PGraph, Primitive, Ref, Region
 
-Work = frozenset[str]
-"""Ids of primitives that take time."""
+Work = int
+"""A set of primitives that take time, one bit each."""
 
 
 class Readiness:
@@ -21,14 +23,25 @@ class Readiness:
         self.bodies: dict[str, list[Node]] = {}
         for node in graph.nodes:
             self.bodies.setdefault(node.region, []).append(node)
+        self._bits: dict[str, Work] = {}
         self._before: dict[str, Work] = {}
         self._after: dict[str, Work] = {}
+        for node in graph.nodes:  # in chain order: nothing below goes deep
+            self.before(node)
 
     def of(self, operand: Operand) -> Work:
         """The work that must have ended before the value is there."""
         if not isinstance(operand, Ref) or operand.node == INPUTS:
-            return frozenset()
+            return 0
         return self._port(operand)
+
+    def names(self, work: Work) -> frozenset[str]:
+        """The ids of the primitives in ``work``."""
+        return frozenset(name for name, bit in self._bits.items() if work & bit)
+
+    def of_all(self, operands: Iterable[Operand]) -> Work:
+        """The work that must have ended before all of the values are there."""
+        return _union(self.of(operand) for operand in operands)
 
     def _port(self, ref: Ref) -> Work:
         node = self.graph.by_id[ref.node]
@@ -43,33 +56,43 @@ class Readiness:
 
     def _begins(self, region: Region) -> Work:
         """The work before a region's first item: a fold need not wait for its initial state."""
-        found = self._around(region) | self.of(region.inputs["items"])
-        return found.union(*(self.of(guard.condition) for guard in region.guard))
+        conditions = (guard.condition for guard in region.guard)
+        items = self.of(region.inputs["items"])
+        return self._around(region) | items | self.of_all(conditions)
 
     def _around(self, node: Node) -> Work:
         """What a node waits for, whatever its inputs are: its region, and what it is ordered
         behind."""
         around = self.graph.by_id.get(node.region)
-        found = self._begins(around) if isinstance(around, Region) else frozenset()
+        found = self._begins(around) if isinstance(around, Region) else 0
         before = (self.graph.by_id[one] for one in self.awaited.get(node.id, ()))
-        return found.union(*(self.after(one) for one in before))
+        return found | _union(self.after(one) for one in before)
 
     def after(self, node: Node) -> Work:
         """The work that must have ended before ``node`` has."""
         if node.id not in self._after:
-            self._after[node.id] = frozenset()
+            self._after[node.id] = 0
             found = self.before(node)
             if isinstance(node, Region):
-                found = found.union(*(self.after(one) for one in self.bodies.get(node.id, ())))
+                found |= _union(self.after(one) for one in self.bodies.get(node.id, ()))
             elif self.takes_time(node):
-                found |= {node.id}
+                found |= self._bits.setdefault(node.id, 1 << len(self._bits))
             self._after[node.id] = found
         return self._after[node.id]
 
     def before(self, node: Node) -> Work:
         """The work that must have ended before ``node`` begins."""
         if node.id not in self._before:
-            self._before[node.id] = frozenset()
-            needed = (self.of(ref) for _, ref in refs(node))
-            self._before[node.id] = self._around(node).union(*needed)
+            self._before[node.id] = 0
+            needed = self.of_all(ref for _, ref in node.references)
+            self._before[node.id] = self._around(node) | needed
         return self._before[node.id]
+
+
+def _union(work: Iterable[Work]) -> Work:
+    return reduce(or_, work, 0)
+
+
+def part_of(some: Work, whole: Work) -> bool:
+    """Whether ``some`` is less than ``whole``, and nothing else."""
+    return some != whole and some | whole == whole

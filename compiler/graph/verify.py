@@ -22,7 +22,6 @@ from teola.compiler.graph.pgraph import (
     Primitive,
     Ref,
     Region,
-    refs,
 )
 
 REGION_INPUTS: Mapping[str, frozenset[str]] = {
@@ -32,13 +31,16 @@ REGION_INPUTS: Mapping[str, frozenset[str]] = {
 }
 
 
-def verify(graph: PGraph) -> None:
+def verify(graph: PGraph, known: PGraph | None = None) -> None:
     """Check ``graph`` against the operation table.
+
+    ``known`` is a graph that was found valid: a node that is the very same object there, and refers
+    only to such, is not looked at again.
 
     Raises:
         GraphError: naming every rule broken and the node that breaks it.
     """
-    problems = _Verifier(graph).run()
+    problems = _Verifier(graph, known).run()
     if problems:
         message = f"the graph {graph.name!r} is not valid:\n  " + "\n  ".join(problems)
         raise GraphError(message, problems=problems)
@@ -64,6 +66,10 @@ def _depend(
 ) -> None:
     if source == INPUTS or source not in paths or target not in paths:
         return
+    if paths[target] == paths[source]:
+        if source != target:
+            found[target].add(source)
+        return
     for a, b in zip((*paths[target], target), (*paths[source], source), strict=False):
         if a != b:
             found[a].add(b)
@@ -80,17 +86,27 @@ def region_paths(graph: PGraph) -> dict[str, tuple[str, ...]]:
 
 
 def _all_refs(node: Node) -> list[tuple[str, Ref]]:
-    found = list(refs(node))
+    found = list(node.references)
     if isinstance(node, Region):
         found += list(node.results.items())
     return found
 
 
+def _changed(graph: PGraph, known: PGraph | None) -> set[str] | None:
+    """Ids of the nodes that only one of the graphs has as they are; None where all must be looked
+    at."""
+    if known is None or graph.inputs != known.inputs or graph.engines is not known.engines:
+        return None
+    new = {node.id for node in graph.nodes if known.by_id.get(node.id) is not node}
+    return new | (known.by_id.keys() - graph.by_id.keys())
+
+
 class _Verifier:
     """One verification: collects every problem of one graph."""
 
-    def __init__(self, graph: PGraph) -> None:
+    def __init__(self, graph: PGraph, known: PGraph | None = None) -> None:
         self.graph = graph
+        self.changed = _changed(graph, known)
         self.nodes = graph.by_id
         self.paths = region_paths(graph)
         self.input_types = {port.name: port.type for port in graph.inputs}
@@ -99,11 +115,13 @@ class _Verifier:
     def run(self) -> list[str]:
         self.check_ids()
         for node in self.graph.nodes:
+            if self.is_known(node):
+                continue
             if isinstance(node, Primitive):
                 self.check_primitive(node)
             else:
                 self.check_region(node)
-            for name, ref in refs(node):
+            for name, ref in node.references:
                 self.check_ref(node.id, name, ref, self.scope(node))
         self.check_units()
         self.check_outputs()
@@ -111,6 +129,13 @@ class _Verifier:
         if not self.problems:
             self.check_order()
         return self.problems
+
+    def is_known(self, node: Node) -> bool:
+        """Whether the node, and all that it names, is as it was when it was found valid."""
+        changed = self.changed
+        if changed is None or node.id in changed or str(node.config.get("hint")) in changed:
+            return False
+        return not any(ref.node in changed for _, ref in _all_refs(node))
 
     def say(self, node_id: str, what: str) -> None:
         self.problems.append(f"%{node_id}: {what}")
@@ -239,18 +264,20 @@ class _Verifier:
 
     def check_units(self) -> None:
         """A prefill has exactly one decode, on its engine, under its guard, in its region."""
+        primitives = [node for node in self.graph.nodes if isinstance(node, Primitive)]
+        heads = {node.id: (node, unit) for node in primitives if (unit := self.unit_of(node))}
         followers: dict[str, list[Primitive]] = {}
         for node in self.graph.nodes:
-            for _, ref in refs(node):
-                head = self.nodes.get(ref.node)
-                if isinstance(head, Primitive) and self.unit_of(head):
-                    if isinstance(node, Primitive) and node.operation == self.unit_of(head):
-                        followers.setdefault(head.id, []).append(node)
-                    else:
-                        self.say(node.id, f"only a {self.unit_of(head)} may use %{head.id}")
-        for node in self.graph.nodes:
-            if isinstance(node, Primitive) and self.unit_of(node):
-                self.check_unit(node, followers.get(node.id, []))
+            for _, ref in node.references:
+                if ref.node not in heads:
+                    continue
+                head, unit = heads[ref.node]
+                if isinstance(node, Primitive) and node.operation == unit:
+                    followers.setdefault(head.id, []).append(node)
+                else:
+                    self.say(node.id, f"only a {unit} may use %{head.id}")
+        for head, _ in heads.values():
+            self.check_unit(head, followers.get(head.id, []))
 
     def unit_of(self, node: Primitive) -> str | None:
         operation = OPERATIONS.get(node.operation)

@@ -35,6 +35,8 @@ class Pass(ABC):
     """
 
     name: ClassVar[str]
+    woken_by: ClassVar[frozenset[str] | None] = None
+    """The passes whose rewrites may give this one work again; None: any pass."""
 
     def __post_init__(self) -> None:
         for option in fields(self):
@@ -45,6 +47,10 @@ class Pass(ABC):
                     f"the pass {self.name}: {name} is a whole number of at least {least}, "
                     f"not {value!r}"
                 )
+
+    def wakes_after(self, other: Pass) -> bool:
+        """Whether this pass must run (again) after ``other`` has changed the graph."""
+        return self.woken_by is None or other.name in self.woken_by
 
     @abstractmethod
     def apply(self, graph: PGraph, context: Context) -> PGraph:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from teola.compiler.graph.lengths import Lengths
 from teola.compiler.graph.operations import output_port
-from teola.compiler.graph.pgraph import Node, PGraph, Primitive, Ref, Region, refs
+from teola.compiler.graph.pgraph import Node, PGraph, Primitive, Ref, Region
 from teola.compiler.passes.base import Context, Pass
 from teola.compiler.passes.rewriting import list_inputs, streamed, takes_apart
 
@@ -23,6 +23,9 @@ class DecomposeStages(Pass):
     """
 
     name: ClassVar[str] = "decompose-stages"
+    woken_by: ClassVar[frozenset[str] | None] = frozenset(
+        {"deduplicate", "remove-dead", "pipeline-decode"}
+    )
 
     max_group: int = field(default=64, metadata={"least": 1})
 
@@ -75,4 +78,4 @@ class _Sweep:
             return False
         if isinstance(producer, Region):
             return True
-        return any(ref.stream for _, ref in refs(producer))
+        return any(ref.stream for _, ref in producer.references)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from teola.compiler.graph.effects import Effect, conflict, effects
 from teola.compiler.graph.operations import OPERATIONS
-from teola.compiler.graph.pgraph import Edge, Node, Operand, PGraph, Primitive, Ref, Region, refs
+from teola.compiler.graph.pgraph import Edge, Node, Operand, PGraph, Primitive, Ref, Region
 from teola.compiler.passes.base import Context, Pass
 from teola.compiler.passes.rewriting import is_hint, with_refs, without
 
@@ -21,6 +21,7 @@ class Deduplicate(Pass):
     """
 
     name: ClassVar[str] = "deduplicate"
+    woken_by: ClassVar[frozenset[str] | None] = frozenset()
 
     def apply(self, graph: PGraph, context: Context) -> PGraph:
         search = _Search(graph)
@@ -71,7 +72,7 @@ class _Search:
         operation = OPERATIONS[node.operation]
         if operation.hint or operation.unit:
             return ()
-        heads = [self.graph.by_id.get(ref.node) for _, ref in refs(node)]
+        heads = [self.graph.by_id.get(ref.node) for _, ref in node.references]
         return (*(head for head in heads if head is not None and _begins(head, node)), node)
 
     def body(self, region: Region) -> list[Node]:

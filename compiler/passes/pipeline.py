@@ -67,7 +67,8 @@ def run_pipeline(
     context: Context | None = None,
     observe: Observer = lambda *_: None,
 ) -> tuple[PGraph, tuple[PassReport, ...]]:
-    """Run the passes in order, round after round, until a round changes nothing.
+    """Run the passes in order, round after round, until none has anything left to do: in later
+    rounds, those that a rewrite may have given work (``Pass.woken_by``).
 
     The graph is verified first and after each pass that changed it. ``observe`` sees each pass that
     ran, with the graph before and after it.
@@ -78,16 +79,23 @@ def run_pipeline(
     verify(graph)
     context = context or Context()
     reports: list[PassReport] = []
+    waiting, changed = set(range(len(pipeline))), [""]
     for _ in range(MAX_ROUNDS):
-        before = graph
-        for step in pipeline:
+        if not waiting:
+            return graph, tuple(_merged(reports))
+        changed = []
+        for place, step in enumerate(pipeline):
+            if place not in waiting:
+                continue
+            waiting.discard(place)
             result, report = _apply(graph, step, context)
             observe(step, graph, result)
-            graph = result
             reports.append(report)
-        if graph is before:
-            return graph, tuple(_merged(reports))
-    names = ", ".join(report.name for report in reports[-len(pipeline) :] if report.changed)
+            if result is not graph:
+                changed.append(step.name)
+                waiting |= {n for n, other in enumerate(pipeline) if other.wakes_after(step)}
+            graph = result
+    names = ", ".join(changed)
     raise PassError(f"still changed after {MAX_ROUNDS} rounds, by the passes that diverge: {names}")
 
 
@@ -100,7 +108,7 @@ def _apply(graph: PGraph, step: Pass, context: Context) -> tuple[PGraph, PassRep
         raise PassError(f"the pass {step.name} failed: {what}") from error
     if result is not graph:
         try:
-            verify(result)
+            verify(result, known=graph)
         except GraphError as error:
             raise PassError(f"the pass {step.name} broke the graph: {error}") from error
     report = PassReport(

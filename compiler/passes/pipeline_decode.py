@@ -20,6 +20,7 @@ class PipelineDecode(Pass):
     (paper, section 4.2, decoding pipelining)."""
 
     name: ClassVar[str] = "pipeline-decode"
+    woken_by: ClassVar[frozenset[str] | None] = frozenset({"deduplicate"})
 
     def apply(self, graph: PGraph, context: Context) -> PGraph:
         now = dict(graph.by_id)

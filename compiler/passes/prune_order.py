@@ -15,6 +15,7 @@ class PruneOrder(Pass):
     dependency pruning)."""
 
     name: ClassVar[str] = "prune-order"
+    woken_by: ClassVar[frozenset[str] | None] = frozenset({"deduplicate", "remove-dead"})
 
     def apply(self, graph: PGraph, context: Context) -> PGraph:
         kept = frozenset(edge for edge in graph.edges if edge.kind != "order")

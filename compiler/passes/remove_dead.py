@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from teola.compiler.graph.effects import effects
-from teola.compiler.graph.pgraph import Node, PGraph, Ref, Region, refs
+from teola.compiler.graph.pgraph import Node, PGraph, Ref, Region
 from teola.compiler.passes.base import Context, Pass
 from teola.compiler.passes.rewriting import hinted, without
 
@@ -17,6 +17,7 @@ class RemoveDead(Pass):
     """Keep what an output or a write needs, all that those need, and the hints for them."""
 
     name: ClassVar[str] = "remove-dead"
+    woken_by: ClassVar[frozenset[str] | None] = frozenset({"deduplicate"})
 
     def apply(self, graph: PGraph, context: Context) -> PGraph:
         live = _live(graph)
@@ -40,6 +41,6 @@ def _live(graph: PGraph) -> set[str]:
 
 
 def _needs(node: Node) -> Iterable[Ref]:
-    yield from (ref for _, ref in refs(node))
+    yield from (ref for _, ref in node.references)
     if isinstance(node, Region):
         yield from node.results.values()

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from teola.compiler.graph.operations import OPERATIONS
 from teola.compiler.graph.pgraph import Guard, Node, Operand, PGraph, Primitive, Ref, Region
-from teola.compiler.graph.readiness import Readiness
+from teola.compiler.graph.readiness import Readiness, part_of
 from teola.compiler.passes.base import Context, Pass
 from teola.compiler.passes.rewriting import hinted
 from teola.compiler.prompts import template
@@ -27,6 +27,9 @@ class SplitPrefill(Pass):
     """
 
     name: ClassVar[str] = "split-prefill"
+    woken_by: ClassVar[frozenset[str] | None] = frozenset(
+        {"prune-order", "deduplicate", "remove-dead"}
+    )
 
     min_new_tokens: int = 64
     ahead: int = 8
@@ -92,11 +95,11 @@ def _calls(graph: PGraph) -> Iterator[Primitive]:
 
 def _early(ready: Readiness, call: Primitive) -> tuple[str, ...]:
     """The variables of the longest prefix of the prompt that is there before all of it is."""
-    whole = frozenset().union(*(ready.of(operand) for operand in call.inputs.values()))
+    whole = ready.of_all(call.inputs.values())
     names: dict[str, None] = {}
     for needs in _parts(call.config):
         known = names | dict.fromkeys(name for name in sorted(needs) if name in call.inputs)
-        if not frozenset().union(*(ready.of(call.inputs[name]) for name in known)) < whole:
+        if not part_of(ready.of_all(call.inputs[name] for name in known), whole):
             break
         names = known
     return tuple(names)

@@ -20,7 +20,7 @@ from teola.compiler.cost.profile import load_profiles
 from teola.compiler.errors import CompileError, PassError
 from teola.compiler.graph.effects import effect_edges, effects
 from teola.compiler.graph.operations import OPERATIONS, In, Operation, Out, register_operation
-from teola.compiler.graph.pgraph import PGraph, Primitive, Ref, Region, refs
+from teola.compiler.graph.pgraph import PGraph, Primitive, Ref, Region
 from teola.compiler.graph.text import parse_graph, print_graph
 from teola.compiler.graph.verify import verify
 from teola.compiler.passes.base import Context, Pass
@@ -161,7 +161,7 @@ def test_streams_are_all_that_a_stage_changes(graph):
         cut = PASSES[name]().apply(graph, CONTEXT)
         assert without_streams(cut) == without_streams(graph)
         for node in graph.nodes:
-            for key, ref in refs(node):
+            for key, ref in node.references:
                 assert not ref.stream or cut.by_id[node.id].inputs[key].stream
 
 

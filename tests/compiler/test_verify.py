@@ -1,9 +1,13 @@
 """The verifier: every rule, broken once, is named with the node that breaks it."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from teola.compiler.errors import GraphError
+from teola.compiler.graph.pgraph import Primitive, Ref
 from teola.compiler.graph.text import parse_graph
 from teola.compiler.graph.verify import dependencies, verify
 from teola.compiler.source import Source
@@ -261,3 +265,37 @@ def test_dependencies_are_lifted_to_one_region():
         "r.take": set(),
         "b.wrap": {"r"},
     }
+
+
+def problems(found, known=None):
+    """What the verifier says of a graph."""
+    try:
+        verify(found, known)
+    except GraphError as error:
+        return set(error.problems)
+    return set()
+
+
+@given(pgraphs(), st.data())
+def test_what_is_known_need_not_be_looked_at_again(valid, data):
+    """After any change of a valid graph, looking at what changed finds what looking at all does."""
+    nodes = list(valid.nodes)
+    for _ in range(data.draw(st.integers(1, 3))):
+        if not nodes:
+            break
+        at = data.draw(st.integers(0, len(nodes) - 1))
+        other = data.draw(st.sampled_from(nodes))
+        inputs = {
+            **nodes[at].inputs,
+            "items": Ref(other.id, "items", stream=data.draw(st.booleans())),
+        }
+        changes = [{"inputs": inputs}, {"region": other.region}, {"config": {"hint": other.id}}]
+        if isinstance(nodes[at], Primitive):
+            changes += [{"group": 3}, {"operation": "take"}, {"engine": "emb"}]
+        change = data.draw(st.sampled_from([None, *changes]))
+        if change is None:
+            del nodes[at]
+        else:
+            nodes[at] = replace(nodes[at], **change)
+    changed = valid.with_(nodes=tuple(nodes))
+    assert problems(changed, valid) == problems(changed)

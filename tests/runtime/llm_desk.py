@@ -100,18 +100,13 @@ class Desk:
 
     async def answer(self, *numbers, end=True, failure=None):
         """The requests of these numbers give a token; the last one with ``end``."""
-        events = []
-        for number in numbers:
-            request = self.sent[number]
-            tokens = () if request.warm or failure else (7,)
-            reason = "stop" if end and not failure else None
-            events.append(
-                TokenEvent(
-                    request.id, tokens, reason, Failure("engine", failure) if failure else None
-                )
-            )
-        self.scheduler.events(events)
+        self.scheduler.events([self._event(self.sent[one], end, failure) for one in numbers])
         await self.turn()
+
+    def _event(self, request, end, failure):
+        if failure:
+            return TokenEvent(request.id, (), failure=Failure("engine", failure))
+        return TokenEvent(request.id, () if request.warm else (7,), "stop" if end else None)
 
     @property
     def marks(self):

@@ -306,44 +306,57 @@ steps = st.lists(
 )
 
 
+class _Story:
+    """Calls, warm-ups, answers, failures and deaths in any order."""
+
+    def __init__(self, desk):
+        self.desk, self.tasks, self.owners = desk, [], []
+
+    def running(self):
+        sent = enumerate(self.desk.sent)
+        return [n for n, one in sent if one.id in self.desk.scheduler.running]
+
+    async def do(self, kind, number, blocks):
+        tokens = prompt(("ABCDEF"[number], blocks), ("Z", 1))
+        if kind == "call":
+            self.tasks.append(await self.desk.call(tokens, max_retries=99))
+        elif kind == "warm":
+            known = self.owners[0] if self.owners and number == 0 else None
+            self.owners.append(await self.desk.warm(tokens, known))
+        elif kind == "die":
+            self.desk.scheduler.died("gone")
+            self.desk.scheduler.start(self.desk, self.desk.capabilities)
+        elif kind == "leave" and self.owners:
+            self.desk.scheduler.leave(self.owners.pop(number % len(self.owners)))
+        elif kind == "cancel" and self.tasks:
+            self.tasks.pop(number % len(self.tasks)).cancel()
+        elif kind in ("answer", "token", "fail") and (running := self.running()):
+            await self.answer(kind, running[number % len(running)])
+        await self.desk.turn()
+
+    async def answer(self, kind, number):
+        end = kind != "token" or self.desk.sent[number].warm
+        await self.desk.answer(number, end=end, failure="x" if kind == "fail" else None)
+
+    async def end(self):
+        for owner in self.owners:
+            self.desk.scheduler.leave(owner)
+        await pass_time(10**9)
+        while running := self.running():
+            await self.desk.answer(*running)
+
+
 @given(steps=steps, shares=st.booleans(), requests=st.integers(1, 3))
 def test_every_call_ends_whatever_happens(steps, shares, requests):
-    """Any order of calls, warm-ups, answers, failures and deaths: all calls are answered, nothing
-    is left, and no warm-up is sent while a call could be."""
+    """All calls are answered, once, and nothing is left."""
 
     @desk(shares_in_flight=shares, max_requests=requests)
     async def scene(desk):
-        tasks, owners, open_ = [], [], []
-
-        def living():
-            return [n for n, one in enumerate(desk.sent) if one.id in desk.scheduler.running]
-
-        for kind, mark, blocks in steps:
-            tokens = prompt(("ABCDEF"[mark], blocks), ("Z", 1))
-            open_ = living()
-            if kind == "call":
-                tasks.append(await desk.call(tokens, max_retries=99))
-            elif kind == "warm":
-                owners.append(await desk.warm(tokens, owners[0] if mark == 0 and owners else None))
-            elif kind == "leave" and owners:
-                await desk.leave(owners.pop(mark % len(owners)))
-            elif kind == "cancel" and tasks:
-                tasks.pop(mark % len(tasks)).cancel()
-                await desk.turn()
-            elif kind == "die":
-                desk.scheduler.died("gone")
-                desk.scheduler.start(desk, desk.capabilities)
-                await desk.turn()
-            elif open_ and kind in ("answer", "token", "fail"):
-                number = open_[mark % len(open_)]
-                end = kind != "token" or desk.sent[number].warm
-                await desk.answer(number, end=end, failure="x" if kind == "fail" else None)
-        for owner in set(map(id, owners)):
-            await desk.leave(next(one for one in owners if id(one) == owner))
-        await pass_time(10**6)
-        while open_ := living():
-            await desk.answer(*open_)
-        assert all(task.over and task.call.error is None for task in tasks)
+        story = _Story(desk)
+        for step in steps:
+            await story.do(*step)
+        await story.end()
+        assert all(task.over and task.call.error is None for task in story.tasks)
 
     scene()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from teola.compiler.graph.changes import Changes, Rewired, Stream, changes
-from teola.compiler.graph.pgraph import Edge, Node, PGraph, Ref, refs
+from teola.compiler.graph.pgraph import Edge, Node, PGraph, Ref
 from teola.compiler.graph.text import print_operand
 from teola.compiler.passes.base import Pass
 
@@ -62,7 +62,7 @@ def _edges(found: Changes, after: PGraph) -> Iterator[Said]:
 def _is_fed(edge: Edge, after: PGraph) -> bool:
     """Whether the target takes data of the source, so that it has to wait for it anyway."""
     target = after.by_id.get(edge.target)
-    return target is not None and any(ref.node == edge.source for _, ref in refs(target))
+    return target is not None and any(ref.node == edge.source for _, ref in target.references)
 
 
 def _stream(stream: Stream, after: PGraph) -> Said:
