@@ -131,9 +131,12 @@ class _Verifier:
         return self.problems
 
     def is_known(self, node: Node) -> bool:
-        """Whether the node, and all that it names, is as it was when it was found valid."""
+        """Whether the node, all that it names and all that is around it is as it was when it was
+        found valid."""
         changed = self.changed
-        if changed is None or node.id in changed or str(node.config.get("hint")) in changed:
+        if changed is None or node.id in changed or "hint" in node.config:
+            return False
+        if node.region and not changed.isdisjoint(self.paths[node.id]):
             return False
         return not any(ref.node in changed for _, ref in _all_refs(node))
 

@@ -37,8 +37,6 @@ SECOND_MS = 1000
 NOTICED = 0.0005
 """The share of the whole time below which a gain is called none."""
 WIDTH, READING_WIDTH = 80, 100
-SHORT = 8
-"""Names in a line of costs at most."""
 
 
 def explained(

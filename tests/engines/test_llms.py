@@ -1,6 +1,7 @@
 """What every LLM engine does."""
 
 import asyncio
+from time import perf_counter
 
 import pytest
 
@@ -172,6 +173,41 @@ def test_more_than_fits_at_once_waits_and_is_answered_the_same(small_llm):
     (alone,) = small_llm.generate((prompts[9], 8, {"ignore_eos": True}))
     assert [len(answer.tokens) for answer in together] == [8] * 10
     assert together[9].tokens == alone.tokens
+
+
+def test_a_warm_up_ends_in_one_event(llm, prompts):
+    (warm_up,) = llm.generate((prompts[3], 1, {"warm": True}))
+    assert len(warm_up.events) == 1
+    assert warm_up.finish_reason == "length"
+
+
+def long_prompt(seed):
+    return [1000 + (seed * 977 + place * 31) % 9000 for place in range(500)]
+
+
+@pytest.mark.parametrize("llm", REAL, indirect=True)
+def test_a_warmed_prompt_gets_the_answer_of_a_cold_one(llm, small_llm):
+    for seed in range(3):
+        prompt = long_prompt(seed)
+        llm.generate((prompt[:400], 1, {"warm": True}))
+        (warmed,) = llm.generate((prompt, 24, {"ignore_eos": True}))
+        (cold,) = small_llm.generate((prompt, 24, {"ignore_eos": True}))
+        assert warmed.tokens == cold.tokens
+
+
+@pytest.mark.parametrize("llm", REAL, indirect=True)
+def test_a_warmed_prompt_gives_its_first_token_sooner(llm):
+    def first_token_s(prompt):
+        began = perf_counter()
+        llm.generate((prompt, 1, {}))
+        return perf_counter() - began
+
+    cold_s = min(first_token_s(long_prompt(seed)) for seed in (10, 11))
+    for seed in (12, 13):
+        llm.generate((long_prompt(seed)[:400], 1, {"warm": True}))
+    warmed_s = min(first_token_s(long_prompt(seed)) for seed in (12, 13))
+    assert llm.capabilities.prefix_cache
+    assert warmed_s < 0.7 * cold_s
 
 
 def test_events_are_plain_data(llm, prompts):

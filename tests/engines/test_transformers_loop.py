@@ -37,13 +37,14 @@ class ScriptedLoop:
 
     def __init__(self, take, ended, warm_up_error=None):
         self.take, self.ended, self.warm_up_error = take, ended, warm_up_error
-        self.added, self.cancelled, self.accepts = [], [], True
+        self.added, self.requests, self.cancelled, self.accepts = [], [], [], True
 
     def add(self, request):
         if request is WARM_UP:
             self.take([Output(request.id, [5, 5], finished=True, error=self.warm_up_error)])
         else:
             self.added.append(request.id)
+            self.requests.append(request)
         return self.accepts
 
     def cancel(self, request_id):
@@ -121,6 +122,18 @@ def test_the_end_token_is_a_token_where_it_is_ignored():
         await pause()
         assert steps[0][0].tokens == [9, 9, 9, END]
         assert steps[0][0].finish_reason == "length"
+
+    play(scene)
+
+
+def test_a_warm_up_runs_long_enough_for_its_pages_to_be_kept():
+    async def scene(engine, loop, steps):
+        await engine.submit([request("w", max_tokens=1, warm=True)])
+        (asked,) = loop.requests
+        assert (asked.max_tokens, asked.ignore_eos, asked.stream) == (2, True, False)
+        loop.take([Output("w", [5, END], finished=True)])
+        await pause()
+        assert [(event.id, event.finish_reason) for event in steps[0]] == [("w", "length")]
 
     play(scene)
 

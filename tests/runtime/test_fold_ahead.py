@@ -21,6 +21,7 @@ def fold(ahead=8, *, stream=False, body="", **engines):
         f"""
         input xs: list<text>
         input q: text
+        input ps: list<passage> = []
         {call("r.first", "start {{ q }}", "q=%inputs:q")}
         %r.fold = fold items={"~" if stream else ""}%inputs:xs initial=%r.first.decode:text \
             {{{config}}} -> text=%r.next.decode:text @r [
@@ -94,7 +95,7 @@ async def test_equal_content_is_shared_as_before(bench):
             runner.run(xs=items(4), q="why"),
         )
     assert one["out"] == same["out"] != other["out"]
-    assert len(bench.spy("llm").submitted) == 1 + 2 * 4
+    assert len(bench.spy("llm").submitted) == 1 + 2 * 3 + 2 * 4
 
 
 @virtual
@@ -107,9 +108,9 @@ async def test_iterations_that_write_keep_their_order(bench):
             %r.ingest = ingest chunks=%r.chunks:items embeddings=%r.embed:embeddings \
                 collection="kb" {engine = store, named = true} @r
     """
-    text = fold(8, body=body, llm={"latency_ms": 1000})
-    assert text  # it is a valid graph but for the input
-    result = await bench.run(text, xs=items(3), q="why", ps=[])
+    source = fold(8, body=body, llm={"latency_ms": 1000})
+    chunks = [{"id": "p", "text": "a", "document": "d"}]
+    result = await bench.run(source, xs=items(3), q="why", ps=chunks)
     began = [e.started_s for e in result.timeline if e.primitive == "r.view.decode"]
     assert len(set(began)) == 3
 

@@ -94,8 +94,8 @@ async def test_each_part_that_comes_makes_a_longer_warm_up(bench):
     source = plan(
         f"""
         input q: text
-        {call("slow", "{{ q }}", "q=%inputs:q")}
-        {call("quick", "{{ q }}!", "q=%inputs:q", sampling=', "max_tokens": 1')}
+        {call("quick", "{{ q }}", "q=%inputs:q")}
+        {call("slow", "{{ x }}", "x=%quick.decode:text")}
         {hint("a", "x=%quick.decode:text q=%inputs:q")}
         {call("a", "{{ q }}" * 30 + "{{ x }}" * 5 + "{{ y }}", INNER)}
         output out: text = %a.decode:text
@@ -135,7 +135,7 @@ async def test_only_the_warm_up_fails(bench):
     bench.prepared.append(lambda spy: spy.kind == "llm" and spy.spoil(0))
     result, _ = await lone(bench, asking(), **INPUTS)
     assert result["out"] == (await lone(Bench(), asking(hinted=False), **INPUTS))[0]["out"]
-    assert counts(bench) == {"sent": 1, "used": 0, "failed": 1} or counts(bench)["failed"] == 1
+    assert counts(bench) == {"sent": 1, "failed": 1}
 
 
 @pytest.mark.parametrize("turns", range(0, 40, 3))
@@ -221,7 +221,7 @@ def test_a_long_known_part_is_rendered_beside_the_loop():
     prefix = KnownPrefix([{"role": "user", "template": "{{ a }}{{ b }}"}], ByteTokenizer())
     assert prefix.at_once({"a": "x" * 100}) is not None
     assert prefix.at_once({"a": "x" * 10_000}) is None
-    assert prefix.at_once({"a": [{"text": "x" * 9_000}]}) is None
+    assert prefix.at_once({"a": PASSAGES[0] | {"text": "x" * 9_000}}) is None
 
 
 @virtual

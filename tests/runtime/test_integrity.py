@@ -41,15 +41,15 @@ def outputs(source, inputs, *, share=True):
 
 
 @GENERATED
-@given(text=workflows(), found=documents, question=sentences)
-def test_optimised_workflows_answer_the_same(text, found, question):
-    """Guarantee 1: whenever -O0 gives outputs, -O1 gives equal ones, shared or not."""
+@given(text=workflows(), found=documents, question=sentences, level=st.sampled_from(["O1", "O2"]))
+def test_optimised_workflows_answer_the_same(text, found, question, level):
+    """Guarantee 1: whenever -O0 gives outputs, every level gives equal ones, shared or not."""
     inputs = {"documents": found, "question": question}
-    plain_plan, optimised = compiled(text, "O0"), compiled(text, "O1")
-    expected = outputs(plain_plan, inputs)
+    expected = outputs(compiled(text, "O0"), inputs)
+    optimised = compiled(text, level)
     assert outputs(optimised, inputs) == expected
     assert outputs(optimised, inputs, share=False) == expected
-    assert compiled(text, "O1").to_json() == optimised.to_json()
+    assert compiled(text, level).to_json() == optimised.to_json()
 
 
 @settings(GENERATED, max_examples=60)
@@ -58,17 +58,21 @@ def test_optimised_workflows_answer_the_same(text, found, question):
     found=documents,
     questions=st.lists(sentences, min_size=2, max_size=5),
     cancelled=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 300)), max_size=3),
+    level=st.sampled_from(["O1", "O2"]),
+    share=st.booleans(),
 )
-def test_queries_of_one_pool_do_not_disturb_each_other(text, found, questions, cancelled):
+def test_queries_of_one_pool_do_not_disturb_each_other(
+    text, found, questions, cancelled, level, share
+):
     """Many at once, some cancelled at any time: each of the others answers as if it were alone."""
     assume("collection: kb" not in text)  # who writes one named collection is seen by all
     assume("collection: other" not in text)
-    source = compiled(text, "O1")
+    source = compiled(text, level)
     alone = [outputs(source, {"documents": found, "question": q}) for q in questions]
 
     @virtual
     async def together(bench):
-        async with bench.runner(source) as runner:
+        async with bench.runner(source, share=share) as runner:
             running = [
                 asyncio.ensure_future(runner.run(documents=found, question=q)) for q in questions
             ]

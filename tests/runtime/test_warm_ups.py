@@ -319,7 +319,7 @@ class _Story:
     async def do(self, kind, number, blocks):
         tokens = prompt(("ABCDEF"[number], blocks), ("Z", 1))
         if kind == "call":
-            self.tasks.append(await self.desk.call(tokens, max_retries=99))
+            self.tasks.append(await self.desk.call(tokens, max_retries=99, exponential=False))
         elif kind == "warm":
             known = self.owners[0] if self.owners and number == 0 else None
             self.owners.append(await self.desk.warm(tokens, known))
@@ -341,7 +341,7 @@ class _Story:
     async def end(self):
         for owner in self.owners:
             self.desk.scheduler.leave(owner)
-        await pass_time(10**9)
+        await pass_time(1000)
         while running := self.running():
             await self.desk.answer(*running)
 
