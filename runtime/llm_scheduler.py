@@ -180,7 +180,7 @@ class LLMScheduler(TaskQueue[Generates]):
             task = self.running.get(event.id)
             if task is None:
                 continue
-            if event.failure is None and event.id in self.holds.leaders:
+            if (event.tokens or event.finish_reason) and event.id in self.holds.leaders:
                 self.prefixes.add(task.marks)
                 self._release(event.id)
             if event.finish_reason is not None or event.failure is not None:

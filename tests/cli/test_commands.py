@@ -97,7 +97,7 @@ def test_the_version_is_printed(teola_command):
             ("run", "naive_rg"),
             "no packaged workflow of that name (advanced_rag, naive_rag); did you",
         ),
-        (("run", "naive_rag", "-O3"), "error: there is no level -O3; there are: -O0, -O1\n"),
+        (("run", "naive_rag", "-O3"), "error: there is no level -O3; there are: -O0, -O1, -O2\n"),
     ],
 )
 def test_a_mistyped_command_ends_with_2(teola_command, words, message):

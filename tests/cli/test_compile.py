@@ -29,7 +29,7 @@ def test_a_plan_goes_to_the_file_and_its_summary_to_standard_error(teola_command
     done = teola_command("compile", graph, "-o", target)
     assert (done.exit_code, done.stdout) == (0, "")
     assert done.stderr == (
-        f"wrote {target}: 2 modules, 2 primitives (-O1, rewritten by prune-order, remove-dead)\n"
+        f"wrote {target}: 2 modules, 2 primitives (-O2, rewritten by prune-order, remove-dead)\n"
     )
     assert json.loads(target.read_text(encoding="utf-8"))["schema"] == "teola.plan/1"
 
@@ -111,10 +111,10 @@ def test_viz_says_what_svg_needs(teola_command, graph, tmp_path, monkeypatch):
 
 def test_viz_names_the_endings_it_knows(teola_command, graph):
     """An ending that means no format is refused before anything is compiled."""
-    done = teola_command("viz", graph, "-o", "x.png")
+    done = teola_command("viz", graph, "-o", "x.gif")
     assert (done.exit_code, done.stderr) == (
         2,
-        "error: -o x.png ends in '.png'; it can end in .txt, .dot, .gv, .svg\n",
+        "error: -o x.gif ends in '.gif'; it can end in .html, .htm, .txt, .dot, .gv, .svg, .png\n",
     )
 
 
