@@ -48,6 +48,10 @@ format: $(READY_TEST)  ## Rewrite files the way `make lint` wants them
 schemas: $(READY)  ## Generate schemas/*.json from the compiler's models
 	$(BIN)/python -m teola.compiler.schema
 
+.PHONY: pictures
+pictures: $(READY_TEST)  ## Draw the pictures of docs/passes.md again
+	$(BIN)/python -m tests.docs.pictures
+
 .PHONY: bench
 bench: $(READY)  ## Print the measurements of benchmarks/ (BENCH="name ..." for some)
 	$(BIN)/python -m benchmarks.run $(BENCH)

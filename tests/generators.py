@@ -347,7 +347,7 @@ latencies = st.sampled_from([0, 0, 1, 7, 50])
 
 
 @dataclass
-class _Workflow:
+class WorkflowDraft:
     """A workflow that grows module by module; ``ports`` are references by type."""
 
     draw: Draw
@@ -483,7 +483,7 @@ def workflows(draw: Draw, modules: int = 30) -> str:
 
     Its inputs are ``documents`` and ``question``.
     """
-    made = _Workflow(draw)
+    made = WorkflowDraft(draw)
     made.ports = {"documents": ["inputs.documents"], "text": ["inputs.question"]}
     steps = [
         made.chunk,

@@ -31,7 +31,7 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
-SEEN_BY_READERS = ("docs", "schemas", "workflows")
+SEEN_BY_READERS = ("docs", "schemas", "workflows", "tests/golden")
 
 
 @dataclass(frozen=True)

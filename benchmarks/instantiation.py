@@ -1,0 +1,84 @@
+"""What a query costs before anything of it runs: its instance of the plan (advanced_rag, -O2).
+
+Target (the optimizer's issue): at most 300 microseconds a query.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.instant import InstantHandle
+from benchmarks.report import save, spread
+from benchmarks.scheduler import FAKES
+from teola.compiler.api import compile_workflow
+from teola.runtime import EnginePool, Runner
+from teola.runtime.graph_scheduler import GraphScheduler
+from teola.runtime.instance.query import Query
+from teola.runtime.values import Cell
+
+QUERIES = 300
+REPEATS = 5
+
+
+class NeverReady(InstantHandle):
+    """An engine that does not start: nothing of a query runs on it."""
+
+    async def start(self) -> Any:
+        """Wait until the pool closes."""
+        return await self.died
+
+
+class Timed(GraphScheduler):
+    """Adds up the processor time of ``start``; what could run at once waits until it is over."""
+
+    seconds = 0.0
+
+    def start(self, query: Query, inputs: dict[str, Cell]) -> None:
+        begin = time.process_time()
+        self.draining = True
+        super().start(query, inputs)
+        self.actions.popleft()()
+        self.draining = False
+        Timed.seconds += time.process_time() - begin
+        self.ready(lambda: None)
+
+
+async def measure(level: str, share: bool) -> float:
+    """Microseconds a query."""
+    plan = compile_workflow("advanced_rag", level=level, sets=FAKES)
+    documents = [{"name": "d", "text": "a short text"}]
+    Timed.seconds = 0.0
+    async with (
+        EnginePool(wrap=lambda *_: NeverReady()) as pool,
+        Runner(plan, pool=pool, share=share) as runner,
+    ):
+        given: Mapping[str, Any] = {"documents": documents}
+        runs = [asyncio.ensure_future(runner.run(question=f"q{i}", **given)) for i in range(QUERIES)]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        for run in runs:
+            run.cancel()
+        await asyncio.gather(*runs, return_exceptions=True)
+    return Timed.seconds / QUERIES * 1e6
+
+
+def main() -> None:
+    """Measure both levels, with and without sharing by content."""
+    figures: dict[str, Any] = {"target microseconds": 300, "queries": QUERIES}
+    plain = GraphScheduler.start
+    runner_module = __import__("teola.runtime.runner", fromlist=["GraphScheduler"])
+    runner_module.GraphScheduler = Timed
+    for level in ("O0", "O2"):
+        for share in (True, False):
+            costs = [asyncio.run(measure(level, share)) for _ in range(REPEATS)]
+            name = f"-{level}, sharing {'on' if share else 'off'}"
+            figures[f"microseconds a query, {name}"] = spread(costs, 1)
+    assert plain is GraphScheduler.start
+    save("instantiation", figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""What goes wrong on the way: items, batches and calls that fail at first and then succeed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import strategies as st
+
+from teola.runtime.engines.fakes.base import hash_of
+from teola.runtime.engines.protocol import Failure, Request, TokenEvent
+from tests.runtime.workbench import Spy
+
+RETRIES = 6
+"""How often a task is tried again: more often than everything here together can fail it."""
+
+
+@dataclass(frozen=True)
+class Faults:
+    """``percent`` of the items and calls fail their first ``times`` times; of each engine's
+    batches those of the numbers ``batches`` (from 0) fail as a whole."""
+
+    seed: int
+    percent: int
+    times: int
+    batches: frozenset[int]
+
+    def arrange(self, spy: Spy, told: list[str]) -> None:
+        """Let the engine behind a spy fail so; ``told`` gets what failed."""
+        if spy.kind == "llm":
+            spy.on_events = _FailingCalls(_Budget(self, told), spy).hear
+        else:
+            spy.before_run = _FailingItems(_Budget(self, told), spy).run
+
+
+@dataclass
+class _Budget:
+    """What one engine still has to fail."""
+
+    faults: Faults
+    told: list[str]
+    failed: dict[str, int] = field(default_factory=dict)
+
+    def spend(self, key: str) -> bool:
+        """Whether the item or call of that name fails now."""
+        chosen = hash_of(str(self.faults.seed), key)[0] * 100 < self.faults.percent * 256
+        failed = self.failed.get(key, 0)
+        if not chosen or failed >= self.faults.times:
+            return False
+        self.failed[key] = failed + 1
+        self.told.append(key)
+        return True
+
+
+@dataclass
+class _FailingItems:
+    budget: _Budget
+    spy: Spy
+    number: int = -1
+
+    async def run(self, batch: Sequence[Request]) -> Sequence[Sequence[Any] | Failure]:
+        self.number += 1
+        if self.number in self.budget.faults.batches:
+            self.budget.told.append(f"batch {self.number}")
+            return [Failure("engine", "told to fail")] * len(batch)
+        results = await self.spy.handle.run(batch)
+        return [
+            found if isinstance(found, Failure) else self._spoilt(request, found)
+            for request, found in zip(batch, results, strict=True)
+        ]
+
+    def _spoilt(self, request: Request, results: Sequence[Any]) -> Sequence[Any]:
+        failure = Failure("item", "told to fail at first")
+        return [
+            failure if self.budget.spend(_key(request, item)) else result
+            for item, result in zip(request.items, results, strict=True)
+        ]
+
+
+@dataclass
+class _FailingCalls:
+    """Calls fail before their first token: what has left a call cannot be taken back."""
+
+    budget: _Budget
+    spy: Spy
+    begun: set[str] = field(default_factory=set)
+    known: dict[str, str] = field(default_factory=dict)
+    seen: int = 0
+
+    def hear(self, events: Sequence[TokenEvent]) -> Sequence[TokenEvent]:
+        new, self.seen = self.spy.submitted[self.seen :], len(self.spy.submitted)
+        self.known |= {request.id: f"{request.warm} {request.tokens}" for request in new}
+        return [self._heard(event) for event in events]
+
+    def _heard(self, event: TokenEvent) -> TokenEvent:
+        if event.id in self.begun or not self.budget.spend(self.known[event.id]):
+            self.begun.add(event.id)
+            return event
+        return TokenEvent(event.id, (), failure=Failure("engine", "told to fail at first"))
+
+
+def _key(request: Request, item: Any) -> str:
+    if request.operation == "ingest":
+        return f"{request.common['pending']} {item[0]['id']}"
+    common: Mapping[str, Any] = request.common
+    told = item if isinstance(item, str) else item.tobytes().hex()
+    return f"{request.operation} {common.get('query')} {common.get('collection')} {told}"
+
+
+@st.composite
+def faults(draw: Callable[[Any], Any]) -> Faults:
+    """Often none."""
+    return Faults(
+        draw(st.integers(0, 1000)),
+        draw(st.sampled_from([0, 0, 10, 50, 100])),
+        draw(st.integers(1, 2)),
+        draw(st.just(frozenset()) | st.frozensets(st.integers(0, 8), max_size=3)),
+    )
