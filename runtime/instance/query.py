@@ -214,6 +214,7 @@ class Query:
         self.hints, self.runs = {}, {}
         for run in runs:
             run.users.pop(self, None)
+        for run in reversed(runs):  # what waits for a run ends before it: nothing begins now
             self.release(run)
         self.scope.runs.clear()
         self.on_end(result, error)

@@ -241,3 +241,32 @@ async def test_a_query_that_ended_cannot_be_cancelled(bench):
                 break
         await events.aclose()
     assert bench.spy("llm").aborted == []
+
+
+ORDERED = """
+    input q: text
+    {a}
+    {b}
+    %c.wrap = wrap value=%inputs:q @c
+    order %a.decode -> %b.prefill
+    effect %a.decode -> %c.wrap
+    output one: text = %a.decode:text
+    output two: text = %b.decode:text
+    output three: list<text> = %c.wrap:items
+"""
+
+
+@virtual
+async def test_what_waits_for_a_cancelled_run_never_begins(bench, caplog):
+    """A run that ends because its query is cancelled is no reason for others to begin."""
+    a, b = (call(name, "{{ q }} " + name, "q=%inputs:q") for name in "ab")
+    ordered = plan(ORDERED.format(a=a, b=b), llm={"latency_ms": 1000})
+    async with bench.runner(ordered) as runner:
+        running = asyncio.ensure_future(runner.run(q="q"))
+        await pass_time(0.5)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await pass_time(5)
+    assert len(bench.spy("llm").submitted) == 1
+    assert [r.getMessage() for r in caplog.records if r.levelname == "ERROR"] == []

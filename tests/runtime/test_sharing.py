@@ -322,7 +322,8 @@ async def test_a_failed_query_leaves_nothing_but_what_is_shared(bench):
         await pass_time(0.2)
         gc.collect()
         assert not two.done()
-        runs = [run for run in gc.get_objects() if isinstance(run, Run)]
+        # By type: other libraries' objects may answer a question for their class with a warning.
+        runs = [run for run in gc.get_objects() if issubclass(type(run), Run)]
         alive = [run.prepared.id for run in runs if run.executor.pool is bench.pool]
         assert sorted(alive) == ["r.ask.decode", "r.each"]
         del runs
