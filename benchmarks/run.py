@@ -6,7 +6,16 @@ import importlib
 import sys
 from pathlib import Path
 
-NAMES = ("compilation", "scheduler", "commands", "retrieval", "first_token")
+NAMES = (
+    "compilation",
+    "instantiation",
+    "scheduler",
+    "commands",
+    "retrieval",
+    "first_token",
+    "prefill",
+    "optimizer",
+)
 
 
 def main() -> None:
