@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ from teola.runtime.engines.flat_index import FlatIndex, Vector
 
 Chunk: TypeAlias = Mapping[str, Any]
 
-__all__ = ["Chunk", "CollectionVersion", "Vector"]
+__all__ = ["Chunk", "CollectionVersion", "Vector", "in_order"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,16 @@ class CollectionVersion:
             "dimension": self.index.dimension,
             "fingerprint": self.fingerprint,
         }
+
+
+def in_order(rows: Iterable[tuple[Chunk, Vector]]) -> list[tuple[Chunk, Vector]]:
+    """Rows that came group by group, perhaps some of them again, in the order of their documents
+    and places: which of two equally near chunks is found first is no matter of timing."""
+    return sorted(rows, key=lambda row: _place(row[0]))
+
+
+def _place(chunk: Chunk) -> tuple[str, int, str]:
+    return chunk["document"], chunk.get("index") or 0, chunk["id"]
 
 
 def _by_document(chunks: Sequence[Chunk]) -> dict[str, list[str]]:

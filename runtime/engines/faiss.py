@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from teola.runtime.engines.collection_version import Chunk, CollectionVersion, Vector
+from teola.runtime.engines.collection_version import Chunk, CollectionVersion, Vector, in_order
 from teola.runtime.engines.flat_index import FlatIndex, Metric
 from teola.runtime.engines.protocol import Capabilities, Failure, Request
 from teola.runtime.errors import RunError, UnsupportedError
@@ -99,7 +99,7 @@ class FaissStore:
         rows = self._pending.get(pending, {})
         _check_fingerprint(collection, before.fingerprint, fingerprint)
         _check_dimension(collection, before, rows)
-        after = before.replaced(list(rows.values()), fingerprint, documents)
+        after = before.replaced(in_order(rows.values()), fingerprint, documents)
         self._collections[collection] = after
         self._pending.pop(pending, None)
         return {"count": len(after.chunks)}

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from teola.runtime.engines.collection_version import in_order
 from teola.runtime.engines.fakes.base import FakeBatchEngine
 from teola.runtime.engines.protocol import Failure, Request
 from teola.runtime.errors import RunError, UnsupportedError
@@ -108,7 +109,7 @@ class FakeStore(FakeBatchEngine):
             for chunk, vector in zip(before.chunks, before.vectors, strict=True)
             if chunk["document"] not in replaced
         ]
-        pairs = [*kept, *rows.values()]
+        pairs = [*kept, *in_order(rows.values())]
         vectors = np.array([vector for _, vector in pairs], np.float32)
         self._collections[collection] = Version(
             tuple(chunk for chunk, _ in pairs),
