@@ -37,7 +37,7 @@ class RealModels:
     def _run(self, work):
         return self._loop.run(asyncio.wait_for(work, QUERY_S))
 
-    def plan(self, name, level="O1"):
+    def plan(self, name, level="O2"):
         """The plan of a gallery workflow with short answers, in float32."""
         return compile_workflow(name, level=level, sets=SHORT_ANSWERS[name])
 

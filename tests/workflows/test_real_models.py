@@ -42,7 +42,7 @@ def unoptimised(real_models, few_documents):
 def test_the_optimised_plan_gives_the_same_answer_in_float32(
     real_models, few_documents, unoptimised, name
 ):
-    """-O1 and -O0 give the same answer from the same passages on the real engines in float32."""
+    """-O2 and -O0 give the same answer from the same passages on the real engines in float32."""
     result = real_models.ask(real_models.plan(name), question=QUESTION, documents=few_documents)
     assert result["answer"].strip()
     same_outputs(result, unoptimised(name))
@@ -52,7 +52,7 @@ def test_the_optimised_plan_gives_the_same_answer_in_float32(
 def test_the_optimised_plan_asks_its_engines_for_nothing_else(
     real_models, few_documents, unoptimised, name
 ):
-    """-O1, answered from the record of -O0, needs no request that is not in it."""
+    """-O2, answered from the record of -O0, needs no request that is not in it."""
     expected = unoptimised(name)
     result = real_models.replay(real_models.plan(name), question=QUESTION, documents=few_documents)
     assert real_models.record.missing == 0
