@@ -21,7 +21,7 @@ export QUESTION
 
 .PHONY: help
 help:  ## List the targets
-	@sed -nE 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*## (.*)$$/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 .PHONY: run
 run: $(READY)  ## Install, fetch two small models, answer QUESTION over the bundled documents
@@ -31,6 +31,10 @@ run: $(READY)  ## Install, fetch two small models, answer QUESTION over the bund
 .PHONY: test
 test: lint  ## Install what tests need, run every check and test (ARGS go to pytest)
 	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-long
+test-long: $(READY_TEST)  ## Run 10,000 generated workflows and keep the summary (CASES, SEED, SECONDS)
+	CASES=$${CASES:-10000} $(BIN)/python -m pytest -s tests/properties $(ARGS)
 
 .PHONY: lint
 lint: $(READY_TEST)  ## Run linters, type checker and import rules

@@ -210,11 +210,12 @@ class Query:
 
     def _end(self, result: RunResult | None, error: RunError | None) -> None:
         self.over = True
-        runs = (*self.hints, *self.runs)
+        runs = (*reversed(self.runs), *reversed(self.hints))
         self.hints, self.runs = {}, {}
         for run in runs:
             run.users.pop(self, None)
-        for run in reversed(runs):  # what waits for a run ends before it: nothing begins now
+        # What waits for a run ends before it, and a region before its body: nothing begins now.
+        for run in sorted(runs, key=lambda run: len(run.scope.path)):
             self.release(run)
         self.scope.runs.clear()
         self.on_end(result, error)

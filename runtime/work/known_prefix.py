@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from teola.compiler.prompts import Budget, BudgetError, splice, template
-from teola.runtime.engines.tokenizer import Tokenizer
+from teola.runtime.engines.tokenizer import TemplateError, Tokenizer
 from teola.runtime.work.prompt import INLINE_CHARACTERS, INLINE_STEPS, short
 
-DUMMIES = ({"role": "user", "content": "0"}, {"role": "assistant", "content": "x"})
+Messages = list[dict[str, str]]
+
+DUMMIES: Messages = [{"role": "user", "content": "0"}, {"role": "assistant", "content": "x"}]
 """Two messages that stand for what is not known, different from the first character on."""
+
+SPLICED: Sequence[Messages] = ([], [{"role": "system", "content": "_"}], DUMMIES[:1], DUMMIES[1:])
+"""What may begin, where a spliced conversation is not known: chat templates look at the first
+message."""
 
 UNSURE = 8
 """How many tokens before the first unknown one may come out differently once it is known."""
-
-Messages = list[dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +40,33 @@ class KnownPrefix:
             return None
 
     def tokens(self, known: Mapping[str, Any], budget: Budget | None = None) -> Sequence[int]:
-        """The tokens that two prompts have in common which go on differently after what is known,
-        less the last few.
+        """The tokens that prompts have in common which go on differently after what is known, less
+        the last few.
 
         Raises:
             PromptError: the part that is known cannot be rendered.
         """
-        begun, rest = self._begun(known, budget or Budget())
-        one, other = (self.tokenizer.encode_chat([*begun, *end]) for end in rest)
-        same = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)
-        return one[: max(0, (min(len(one), len(other)) if same is None else same) - UNSURE)]
+        begun, endings = self._begun(known, budget or Budget())
+        ways = [way for end in endings if (way := self._encoded([*begun, *end])) is not None]
+        if len(ways) < min(2, len(endings)):
+            return ()
+        shortest = min(map(len, ways))
+        differing = (n for n, found in enumerate(zip(*ways, strict=False)) if len(set(found)) > 1)
+        return ways[0][: max(0, next(differing, shortest) - UNSURE)]
+
+    def _encoded(self, messages: Messages) -> Sequence[int] | None:
+        """None where the chat template refuses such messages: then the prompt is not of them."""
+        if not messages:
+            return None
+        try:
+            return self.tokenizer.encode_chat(messages)
+        except TemplateError:
+            return None
 
     def _begun(
         self, known: Mapping[str, Any], budget: Budget
-    ) -> tuple[Messages, tuple[Messages, Messages]]:
-        """The messages that are known whole, and the two ways in which they go on."""
+    ) -> tuple[Messages, Sequence[Messages]]:
+        """The messages that are known whole, and the ways in which they may go on."""
         messages: Messages = []
         for place, entry in enumerate(self.entries):
             if "splice" not in entry:
@@ -63,20 +79,22 @@ class KnownPrefix:
             if not whole:
                 return messages, self._goes_on(place, text)
             messages.append({"role": entry["role"], "content": text})
-        return messages, ([], [])
+        return messages, [[]]
 
-    def _goes_on(self, place: int, text: str) -> tuple[Messages, Messages]:
-        one, other = (
-            [
-                {
-                    "role": entry.get("role", dummy["role"]),
-                    "content": (text if number == 0 else "") + dummy["content"],
-                }
-                for number, entry in enumerate(self.entries[place:])
-            ]
+    def _goes_on(self, place: int, text: str) -> Sequence[Messages]:
+        rest = self.entries[place + 1 :]
+        if "splice" in self.entries[place]:
+            return [[*begun, *_as(DUMMIES[0], rest)] for begun in SPLICED]
+        role = str(self.entries[place]["role"])
+        return [
+            [{"role": role, "content": text + dummy["content"]}, *_as(dummy, rest)]
             for dummy in DUMMIES
-        )
-        return one, other
+        ]
+
+
+def _as(dummy: Mapping[str, str], entries: Sequence[Mapping[str, Any]]) -> Messages:
+    """Entries with the dummy's text, spliced ones with its role, too."""
+    return [{**dummy, "role": str(entry.get("role", dummy["role"]))} for entry in entries]
 
 
 def _prefix(source: str, known: Mapping[str, Any], budget: Budget) -> tuple[str, bool]:

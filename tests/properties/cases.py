@@ -1,4 +1,4 @@
-"""A case: a workflow, the passes and the profile it is compiled with, and what happens as it runs."""
+"""A case: a workflow, the passes and profile that it is compiled with, and how its run goes."""
 
 from __future__ import annotations
 

@@ -30,18 +30,6 @@ Outputs = Mapping[str, Any]
 
 
 @dataclass
-class Tally:
-    """What was seen, over many cases."""
-
-    seen: Counter[str] = field(default_factory=Counter)
-
-    def add(self, case: Case, compiled: Compilation, run: Run) -> None:
-        """Count one case."""
-        self.seen.update({"cases", *features(case, compiled)})
-        self.seen.update(name for name, happened in run.happened.items() if happened)
-
-
-@dataclass
 class Run:
     """What a run under the schedule gave; None: it failed."""
 
@@ -50,8 +38,12 @@ class Run:
     happened: dict[str, bool] = field(default_factory=dict)
 
 
-def check(case: Case, tally: Tally) -> None:
-    """Compile and run a case; raises AssertionError where something does not hold."""
+def check(case: Case, seen: Counter[str]) -> None:
+    """Compile and run a case, and count in ``seen`` what was in it.
+
+    Raises:
+        AssertionError: something does not hold.
+    """
     compiled = _compiled(case, scheduled=True)
     check_steps(compiled)
     again = _compiled(case, scheduled=True)
@@ -66,8 +58,9 @@ def check(case: Case, tally: Tally) -> None:
         told = expected if neighbour == question else None
         told = told or alone(reference, {**case.inputs, "question": neighbour})
         assert told is None or run.neighbour == told, "the neighbour does not get what -O0 gives"
-    run.happened |= {"-O0 gives outputs": expected is not None}
-    tally.add(case, compiled, run)
+    run.happened["-O0 gives outputs"] = expected is not None
+    seen.update({"cases", *features(case, compiled)})
+    seen.update(name for name, happened in run.happened.items() if happened)
 
 
 def check_steps(compiled: Compilation) -> None:
@@ -80,9 +73,7 @@ def check_steps(compiled: Compilation) -> None:
         assert parse_graph(Source("again.pgraph", text)) == graph
 
 
-def _compiled(
-    case: Case, *, scheduled: bool, level: str = "O2", suffix: str = ""
-) -> Compilation:
+def _compiled(case: Case, *, scheduled: bool, level: str = "O2", suffix: str = "") -> Compilation:
     with tempfile.TemporaryDirectory() as folder:
         file, profile = Path(folder, "w.yaml"), Path(folder, "profile.json")
         file.write_text(case.text(scheduled=scheduled, suffix=suffix), encoding="utf-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from teola.compiler.api import Compilation
 from teola.compiler.graph.effects import Effect, effects
@@ -19,8 +19,8 @@ FEATURES = (
     "a reader before a writer",
     "two writers",
     "a fold with calls ahead",
-    "calls in an each region",
-    "calls in a reduce region",
+    "calls in a region of kind each",
+    "calls in a region of kind reduce",
     "a warm-up",
     "more than 15 modules",
 )
@@ -33,7 +33,9 @@ def features(case: Case, compiled: Compilation) -> Iterator[str]:
     yield from _of_streams(graph)
     yield from _of_effects(effects(graph.nodes, graph.engines))
     yield from _of_regions(graph)
-    if any(isinstance(node, Primitive) and node.operation == "partial_prefill" for node in graph.nodes):
+    if any(
+        isinstance(node, Primitive) and node.operation == "partial_prefill" for node in graph.nodes
+    ):
         yield "a warm-up"
     if len(case.workflow["modules"]) > 15:
         yield "more than 15 modules"
@@ -75,7 +77,7 @@ def _pace(graph: PGraph, ref: Ref) -> int | None:
     return producer.group if isinstance(producer, Primitive) else None
 
 
-def _of_effects(found: list[Effect] | tuple[Effect, ...]) -> Iterator[str]:
+def _of_effects(found: Sequence[Effect]) -> Iterator[str]:
     for place, one in enumerate(found):
         for other in found[place + 1 :]:
             if one.reads & other.writes:
@@ -86,9 +88,8 @@ def _of_effects(found: list[Effect] | tuple[Effect, ...]) -> Iterator[str]:
 
 def _of_regions(graph: PGraph) -> Iterator[str]:
     for node in graph.nodes:
-        region = graph.by_id.get(node.region)
         if isinstance(node, Region) and node.kind == "fold" and node.config.get("ahead"):
             yield "a fold with calls ahead"
-        if isinstance(node, Primitive) and node.operation == "prefill":
-            if isinstance(region, Region) and region.kind in ("each", "reduce"):
-                yield f"calls in {'an each' if region.kind == 'each' else 'a reduce'} region"
+        region = graph.by_id.get(node.region)
+        if isinstance(region, Region) and getattr(node, "operation", "") == "prefill":
+            yield f"calls in a region of kind {region.kind}"
