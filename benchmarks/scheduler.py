@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import product
 from typing import Any
 
 from benchmarks.instant import InstantHandle
@@ -27,9 +28,9 @@ FAKES = tuple(
 )
 
 
-async def measure(share: bool) -> tuple[float, int]:
+async def measure(level: str, share: bool) -> tuple[float, int]:
     """Seconds of processor time for QUERIES concurrent queries, and the primitives they ran."""
-    plan = compile_workflow("advanced_rag", sets=FAKES)
+    plan = compile_workflow("advanced_rag", level=level, sets=FAKES)
     documents = [{"name": "d", "text": "a short text"}]
     async with (
         EnginePool(wrap=lambda *_: InstantHandle()) as pool,
@@ -45,14 +46,14 @@ async def measure(share: bool) -> tuple[float, int]:
 
 
 def main() -> None:
-    """Measure with and without sharing by content."""
+    """Measure without and with groups and warm-ups, with and without sharing by content."""
     figures: dict[str, Any] = {}
-    for share in (True, False):
+    for level, share in product(("O1", "O2"), (True, False)):
         costs, primitives = [], 0
         for _ in range(REPEATS):
-            seconds, primitives = asyncio.run(measure(share))
+            seconds, primitives = asyncio.run(measure(level, share))
             costs.append(seconds / primitives * 1e6)
-        name = "sharing on" if share else "sharing off"
+        name = f"-{level}, sharing {'on' if share else 'off'}"
         figures[f"microseconds a primitive, {name}"] = spread(costs, 1)
         figures[f"primitives run, {name}"] = primitives
     figures["concurrent queries"] = QUERIES

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import numpy as np
-
 from teola.runtime.engines.protocol import Request
 from teola.runtime.profiling.items import answered
 from teola.runtime.profiling.probe import Probe, Sample, Subject, sample
@@ -29,10 +27,14 @@ class StoreProbe(Probe):
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
         self.max_items = subject.capabilities.max_items
+        import numpy as np
+
         self.random = np.random.default_rng(SEED)
 
     def vectors(self, count: int) -> list[Any]:
         """``count`` random unit vectors of ``(dimension,)`` float32."""
+        import numpy as np
+
         rows = self.random.standard_normal((count, self.subject.dimension), np.float32)
         return list(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from teola.compiler.cost.profile import Point
+
+if TYPE_CHECKING:
+    import numpy as np
 
 DIGITS = 4
 
@@ -37,6 +39,8 @@ def fit(points: Sequence[Point], *, count_tokens: bool = True) -> Fit:
     Raises:
         ValueError: there is no point, or one took no time.
     """
+    import numpy as np
+
     if not points or any(point.ms <= 0 for point in points):
         raise ValueError("a fit needs points, each of which took some time")
     took = np.array([point.ms for point in points])
@@ -52,6 +56,8 @@ def fit(points: Sequence[Point], *, count_tokens: bool = True) -> Fit:
 
 def _candidates(relative: np.ndarray) -> list[np.ndarray]:
     """The solutions with no negative coefficient, one for each choice of the columns used."""
+    import numpy as np
+
     columns = [column for column in range(relative.shape[1]) if relative[:, column].any()]
     choices = chain.from_iterable(combinations(columns, n) for n in range(1, len(columns) + 1))
     found = []
@@ -67,7 +73,7 @@ def _candidates(relative: np.ndarray) -> list[np.ndarray]:
 
 
 def _residual(relative: np.ndarray, solution: np.ndarray) -> float:
-    return float(np.square(relative @ solution - 1).sum())
+    return float(((relative @ solution - 1) ** 2).sum())
 
 
 def _rounded(value: float) -> float:

@@ -11,6 +11,16 @@ from pathlib import Path
 
 import pytest
 
+
+@pytest.fixture(scope="module", autouse=True)
+def _interrupts_are_not_ignored():
+    """A shell that starts the tests in the background lets them ignore Ctrl-C, and so would every
+    process that they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 WORKFLOW = """
 teola: 1
 name: tiny
