@@ -12,6 +12,7 @@ from teola.compiler.cost.prompt_tokens import PromptTokens
 from teola.compiler.cost.shapes import Shapes
 from teola.compiler.cost.sizes import Sizes, size_name
 from teola.compiler.errors import CompileError, GraphError
+from teola.compiler.graph.dependencies import dependencies
 from teola.compiler.graph.egraph import EGraph, Form, Task
 from teola.compiler.graph.operations import input_kind
 from teola.compiler.graph.pgraph import (
@@ -23,7 +24,6 @@ from teola.compiler.graph.pgraph import (
     Primitive,
     Ref,
 )
-from teola.compiler.graph.verify import dependencies
 
 MAX_TASKS = 100_000
 """As many instances as one query may have."""

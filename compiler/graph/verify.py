@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from teola.compiler.errors import GraphError
+from teola.compiler.graph.dependencies import all_references, dependencies, region_paths
 from teola.compiler.graph.effects import effect_edges
 from teola.compiler.graph.operations import (
     OPERATIONS,
@@ -44,52 +45,6 @@ def verify(graph: PGraph, known: PGraph | None = None) -> None:
     if problems:
         message = f"the graph {graph.name!r} is not valid:\n  " + "\n  ".join(problems)
         raise GraphError(message, problems=problems)
-
-
-def dependencies(graph: PGraph) -> dict[str, set[str]]:
-    """Node id -> the ids of its own region's nodes that it waits for (data, order, effect).
-
-    A dependency that crosses a region's border is lifted to the nodes that stand in one region.
-    """
-    paths = region_paths(graph)
-    found: dict[str, set[str]] = {node.id: set() for node in graph.nodes}
-    for node in graph.nodes:
-        for _, ref in _all_refs(node):
-            _depend(found, paths, node.id, ref.node)
-    for edge in graph.edges:
-        _depend(found, paths, edge.target, edge.source)
-    return found
-
-
-def _depend(
-    found: dict[str, set[str]], paths: Mapping[str, tuple[str, ...]], target: str, source: str
-) -> None:
-    if source == INPUTS or source not in paths or target not in paths:
-        return
-    if paths[target] == paths[source]:
-        if source != target:
-            found[target].add(source)
-        return
-    for a, b in zip((*paths[target], target), (*paths[source], source), strict=False):
-        if a != b:
-            found[a].add(b)
-            return
-
-
-def region_paths(graph: PGraph) -> dict[str, tuple[str, ...]]:
-    """Node id -> the regions around it, outermost first."""
-    paths: dict[str, tuple[str, ...]] = {}
-    for node in graph.nodes:
-        inside = node.region
-        paths[node.id] = (*paths.get(inside, ()), inside) if inside else ()
-    return paths
-
-
-def _all_refs(node: Node) -> list[tuple[str, Ref]]:
-    found = list(node.references)
-    if isinstance(node, Region):
-        found += list(node.results.items())
-    return found
 
 
 def _changed(graph: PGraph, known: PGraph | None) -> set[str] | None:
@@ -138,7 +93,7 @@ class _Verifier:
             return False
         if node.region and not changed.isdisjoint(self.paths[node.id]):
             return False
-        return not any(ref.node in changed for _, ref in _all_refs(node))
+        return not any(ref.node in changed for _, ref in all_references(node))
 
     def say(self, node_id: str, what: str) -> None:
         self.problems.append(f"%{node_id}: {what}")

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from teola.compiler.graph.dependencies import dependencies
 from teola.compiler.graph.effects import resolver
 from teola.compiler.graph.operations import OPERATIONS, Operation, input_kind
 from teola.compiler.graph.pgraph import INPUTS, Const, Node, Operand, PGraph, Primitive, Ref, Region
-from teola.compiler.graph.verify import dependencies
 from teola.runtime.errors import Place, RunError
 from teola.runtime.keys import digest, of_json
 from teola.runtime.limits import Limits

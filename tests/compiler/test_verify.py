@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teola.compiler.errors import GraphError
+from teola.compiler.graph.dependencies import dependencies
 from teola.compiler.graph.pgraph import Primitive, Ref
 from teola.compiler.graph.text import parse_graph
-from teola.compiler.graph.verify import dependencies, verify
+from teola.compiler.graph.verify import verify
 from teola.compiler.source import Source
 from tests.generators import pgraphs
 
