@@ -12,6 +12,7 @@ from teola.compiler.graph.pgraph import Primitive
 from teola.runtime.errors import ModuleError, StateLost, TaskTimeout
 from teola.runtime.hosts import HostError
 from teola.runtime.instance.context import TaskContext
+from teola.runtime.instance.primitive import PrimitiveRun
 from teola.runtime.instance.run import Run
 from teola.runtime.once import Once
 from teola.runtime.operations import ENGINE
@@ -54,6 +55,7 @@ class _ItemsWork:
         "operation",
         "run",
         "scheduler",
+        "told",
     )
 
     def __init__(
@@ -69,6 +71,7 @@ class _ItemsWork:
         self.scheduler, self.run, self.engine = scheduler, run, engine
         self.group, self.inputs = group, inputs
         self.operation, self.context = operation, context
+        self.told = 0
 
     def send(self, items: list[Any], computed: Callable[[list[Any]], None]) -> None:
         """Queue the items that are new."""
@@ -82,9 +85,9 @@ class _ItemsWork:
             self.run.prepared.limits,
             self.came_back,
             self.run.fail,
-            self.run.progressed,
+            self.progressed,
         )
-        task.check = self.check
+        task.check, task.counted = self.check, self.run.counted
         self.run.tasks += (task,)
         self.engine.batches.submit(task)
 
@@ -96,10 +99,26 @@ class _ItemsWork:
         """The engine's results."""
         self.scheduler.guarded(self.run, partial(self.computed, results))
 
+    def progressed(self, finished: int) -> None:
+        """So many items of the group are done."""
+        self.run.items_done += finished - self.told
+        self.told = finished
+        tell_progress(self.run)
+
     def done(self, results: list[Any]) -> None:
         """One result an item."""
-        if not self.run.over:
-            self.run.complete(self.group, self.operation.outputs(self.inputs, results))
+        if self.run.over:
+            return
+        if self.told < len(results):
+            self.progressed(len(results))
+        self.run.complete(self.group, self.operation.outputs(self.inputs, results))
+
+
+def tell_progress(run: Run) -> None:
+    """Tell how many of all items of a run are done. One item or none is no progress."""
+    total = run.total if isinstance(run, PrimitiveRun) else None
+    if total is None or total > 1:
+        run.progressed(run.items_done, total)
 
 
 def _engine(run: Run) -> PooledEngine:
