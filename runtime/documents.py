@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,21 @@ class DocumentError(InputError):
         super().__init__("\n  ".join([f"the documents cannot be read ({noun}):", *shown]))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Documents:
     """What was read: ``texts`` are mappings with ``name``, ``text`` and ``meta``.
 
     ``warnings`` names what was left out of folders and globs, and the documents without text.
+    An input of documents takes one as it is: it is read once, for many runs.
     """
 
     texts: list[dict[str, Any]]
     warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def key(self) -> str:
+        """Their content, hashed once."""
+        return content_key(self.texts)
 
 
 def read_documents(

@@ -63,7 +63,7 @@ class BatchScheduler(TaskQueue[Runs]):
 
     async def _work(self) -> None:
         while self.engine is not None:
-            batch = self.policy.next_batch(self.queue, Budget(self.max_items))
+            batch = self.queue.next_batch(Budget(self.max_items))
             if batch is None:
                 return
             batch = [part for part in batch if part.task.still_valid()]
@@ -75,8 +75,11 @@ class BatchScheduler(TaskQueue[Runs]):
             for part in batch:
                 part.task.running += len(part.indices)
                 part.task.started()
+            watched = self.watch.open(batch, len(self.queue)) if self.watch else None
             self.running = asyncio.ensure_future(self._run(batch))
             results = await self.running
+            if watched is not None:
+                self.watch.close(watched, results, len(self.queue))
             self.sent, self.running = [], None
             tokens = results.tokens if isinstance(results, Counted) else [()] * len(batch)
             for part, result, counts, generation in zip(

@@ -19,6 +19,7 @@ from teola.runtime.instance.run import Run
 from teola.runtime.instance.scope import Scope, source_key
 from teola.runtime.instance.warm import WarmRun
 from teola.runtime.keys import digest, of_json, of_port
+from teola.runtime.outlook import Outlook
 from teola.runtime.pool import EnginePool
 from teola.runtime.pool_engine import PooledEngine
 from teola.runtime.values import Cell, Key, Source
@@ -52,6 +53,7 @@ class GraphScheduler:
         self.loop = asyncio.get_running_loop()
         self.actions: deque[Callable[[], None]] = deque()
         self.draining = False
+        self.outlook = Outlook(blueprint.graph)
         self.outputs = frozenset(out.ref.node for out in blueprint.graph.outputs)
 
     def now(self) -> float:
@@ -211,8 +213,8 @@ class GraphScheduler:
         if isinstance(run, WarmRun):
             run_warm(self, run, inputs)
             return
-        run.started_s = run.started_s if run.started_s is not None else self.now()
         if run.prepared.form == "cpu":
+            run.started_s = run.started_s if run.started_s is not None else self.now()
             run_cpu(self, run, group, inputs)
             return
         self.when(run, "ready", lambda: self._on_engine(run, group, inputs))

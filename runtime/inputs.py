@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from teola.compiler.locations import DOCUMENT_TYPES
 from teola.compiler.plan import Plan
 from teola.compiler.types import parse_type
 from teola.compiler.values import coerced, mismatch
-from teola.runtime.documents import Documents, content_key, read_documents
+from teola.runtime.documents import Documents, read_documents
 from teola.runtime.errors import InputError
 from teola.runtime.keys import digest, of_input
 from teola.runtime.operations.collections import CollectionHandle
@@ -44,16 +44,29 @@ async def bind_inputs(plan: Plan, given: Mapping[str, Any]) -> BoundInputs:
         value = given[port.name] if own else (port.default or (None,))[0]
         if port.type in DOCUMENT_TYPES:
             found = await _documents(port, value, None if own else plan.base)
-            cells[port.name] = _document_cell(port, value, found.texts)
+            cells[port.name] = _document_cell(port, found)
             warnings += [f"input '{port.name}': {warning}" for warning in found.warnings]
         else:
-            value = _checked(port, value)
+            value = checked(port, value)
             cells[port.name] = constant(value, of_input(value))
     return BoundInputs(cells, tuple(warnings))
 
 
 def check_names(plan: Plan, given: Mapping[str, Any]) -> None:
     """Every given input exists, and every input without a default is given."""
+    check_known(plan, given)
+    missing = [p for p in plan.graph.inputs if p.default is None and p.name not in given]
+    if missing:
+        names = ", ".join(f"'{port.name}' ({port.type})" for port in missing)
+        raise InputError(f"{plan.name} needs the input {names}")
+
+
+def check_known(plan: Plan, given: Iterable[str]) -> None:
+    """Every given input exists.
+
+    Raises:
+        InputError: one does not; names it, and what there is.
+    """
     ports = {port.name: port for port in plan.graph.inputs}
     have = ", ".join(f"{port.name}: {port.type}" for port in plan.graph.inputs) or "none"
     for name in given:
@@ -61,14 +74,14 @@ def check_names(plan: Plan, given: Mapping[str, Any]) -> None:
             near = nearest(name, list(ports))
             hint = f"; did you mean '{near}'?" if near else ""
             raise InputError(f"{plan.name} has no input '{name}' (it has {have}){hint}")
-    missing = [p for p in plan.graph.inputs if p.default is None and p.name not in given]
-    if missing:
-        names = ", ".join(f"'{port.name}' ({port.type})" for port in missing)
-        raise InputError(f"{plan.name} needs the input {names}")
 
 
-def _checked(port: InputPort, value: Any) -> Any:
-    """The value, widened to the port's type as a reference would be."""
+def checked(port: InputPort, value: Any) -> Any:
+    """The value, widened to the port's type as a reference would be.
+
+    Raises:
+        InputError: it is of another type.
+    """
     if port.type == "collection" and isinstance(value, CollectionHandle):
         return value
     declared = parse_type(port.type)
@@ -79,22 +92,36 @@ def _checked(port: InputPort, value: Any) -> Any:
 
 
 async def _documents(port: InputPort, value: Any, base: Path | None) -> Documents:
-    _checked(port, _paths_as_text(value))
+    if isinstance(value, Documents):
+        return documents_of(port, value, base)
+    return await asyncio.to_thread(documents_of, port, value, base)
+
+
+def documents_of(port: InputPort, value: Any, base: Path | None) -> Documents:
+    """Read the documents that the value of an input names; ``Documents`` are read already.
+
+    Raises:
+        InputError: it names none, or some cannot be read, or a single one is wanted and these
+            are several.
+    """
+    found = value if isinstance(value, Documents) else _read(port, value, base)
+    if port.type == "document" and len(found.texts) != 1:
+        named = "there are" if value is found else f"{value!r} names"
+        raise InputError(f"input '{port.name}' must be one document; {named} {len(found.texts)}")
+    return found
+
+
+def _read(port: InputPort, value: Any, base: Path | None) -> Documents:
+    checked(port, _paths_as_text(value))
     try:
-        return await asyncio.to_thread(read_documents, value, base)
+        return read_documents(value, base)
     except InputError as error:
         raise InputError(f"input '{port.name}': {error}") from error
 
 
-def _document_cell(port: InputPort, value: Any, documents: list[dict[str, Any]]) -> Cell:
-    key = digest(b"documents", content_key(documents).encode())
-    if port.type != "document":
-        return constant(documents, key)
-    if len(documents) != 1:
-        raise InputError(
-            f"input '{port.name}' must be one document; {value!r} names {len(documents)}"
-        )
-    return constant(documents[0], key)
+def _document_cell(port: InputPort, found: Documents) -> Cell:
+    key = digest(b"documents", found.key.encode())
+    return constant(found.texts[0] if port.type == "document" else found.texts, key)
 
 
 def _paths_as_text(value: Any) -> Any:

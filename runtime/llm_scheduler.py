@@ -84,6 +84,7 @@ class LLMScheduler(TaskQueue[Generates]):
         queued = self.warm_ups.offer(owner, prompt, min_new_tokens, self.prefixes)
         if queued is None:
             return
+        queued.queued_s = asyncio.get_running_loop().time()
         if any(queued.begins(marks) for marks in self._coming()):
             self.warm_ups.drop(queued)
         self.wake()
@@ -121,18 +122,19 @@ class LLMScheduler(TaskQueue[Generates]):
             sender.add_done_callback(self.sending.discard)
             for task in sent:
                 task.sender = sender
+        if self.watch:
+            self._tell_load()
 
     def _next(self) -> Iterator[LLMTask | WarmUp]:
         """What is sent now; each has begun before the next is chosen."""
-        while batch := self.policy.next_batch(self.queue, self._budget()):
+        while batch := self.queue.next_batch(self._budget()):
             for task in (part.task for part in batch if isinstance(part.task, LLMTask)):
                 if (leader := self._leader(task.marks)) is not None:
-                    task.todo.append(0)
                     self.holds.hold(task, leader)
                 else:
                     yield task
-        if self.queue:
-            self._make_room(self.queue[0].tokens)
+        if (first := self.queue.first()) is not None:
+            self._make_room(first.tokens)
         elif not self.holds.busy and (one := self.warm_ups.next(self._budget(), self.prefixes)):
             yield one
 
@@ -171,8 +173,19 @@ class LLMScheduler(TaskQueue[Generates]):
         task.id = f"g{next(_ids)}"
         task.running = 1
         task.started()
+        if self.watch:
+            self._tell_sent(task)
         self.running[task.id] = self.holds.leaders[task.id] = task
         self.held += task.tokens
+
+    def _tell_sent(self, task: LLMTask | WarmUp) -> None:
+        warm = isinstance(task, WarmUp)
+        origins = tuple(task.owners) if isinstance(task, WarmUp) else (task.origin,)
+        cached = self.prefixes.cached(task.marks) * self.prefixes.block_tokens
+        self.watch.sent(task.id, origins, warm, task.queued_s, len(task.prompt), cached)
+
+    def _tell_load(self) -> None:
+        self.watch.load(len(self.queue), len(self.running), self.held)
 
     def events(self, events: Sequence[TokenEvent]) -> None:
         """The events of one engine step."""
@@ -180,6 +193,8 @@ class LLMScheduler(TaskQueue[Generates]):
             task = self.running.get(event.id)
             if task is None:
                 continue
+            if self.watch:
+                self.watch.event(event)
             if (event.tokens or event.finish_reason) and event.id in self.holds.leaders:
                 self.prefixes.add(task.marks)
                 self._release(event.id)
@@ -191,7 +206,9 @@ class LLMScheduler(TaskQueue[Generates]):
 
     def _release(self, leader: str) -> None:
         """Who waited for a leader is looked at again, before all others."""
-        self.queue.extendleft(reversed(self.holds.release(leader)))
+        for task in reversed(self.holds.release(leader)):
+            task.todo.append(0)
+            self.queue.put_back(task)
         self.wake()
 
     def _hold_nobody(self) -> None:
@@ -202,6 +219,9 @@ class LLMScheduler(TaskQueue[Generates]):
         if self.running.pop(task.id, None) is not None:
             self.held -= task.tokens
             task.running = 0
+            if self.watch:
+                self.watch.over(task.id)
+                self._tell_load()
             self._release(task.id)
 
     def _abort(self, task: LLMTask | WarmUp) -> None:

@@ -13,6 +13,10 @@ from teola.runtime.errors import RunError
 from teola.runtime.events import EngineStatus
 from teola.runtime.instance.run import Run
 from teola.runtime.instance.scope import Scope
+from teola.runtime.observing.engine_watch import EngineWatch
+from teola.runtime.observing.observations import EngineFacts
+from teola.runtime.observing.observers import Observers, T
+from teola.runtime.policies import DEFAULT_POLICY, POLICIES
 from teola.runtime.pool_engine import PooledEngine, Wrap
 from teola.runtime.values import Key
 
@@ -30,20 +34,26 @@ class EnginePool:
     name: two workflows on one model share weights and batches.
 
     ``retained_bytes`` bounds the unnamed collections that are kept for later queries (least
-    recently used first out). Use as ``async with EnginePool() as pool``.
+    recently used first out); ``policy`` names the order in which waiting tasks are served
+    (``teola.runtime.policies``). Use as ``async with EnginePool() as pool``.
     """
 
     def __init__(
         self,
         *,
         retained_bytes: int = RETAINED_BYTES,
+        policy: str = DEFAULT_POLICY,
         wrap: Wrap = lambda handle, _: handle,
     ) -> None:
+        if policy not in POLICIES:
+            raise RunError(f"there is no policy {policy!r}; there are: {', '.join(POLICIES)}")
+        self.policy = policy
         self.engines: dict[str, PooledEngine] = {}
         self.shared: dict[Key, Run] = {}
         self.retained: OrderedDict[Key, Run] = OrderedDict()
         self.retained_bytes = retained_bytes
         self.listeners: list[Callable[[EngineStatus], None]] = []
+        self.observers = Observers()
         self.jobs: set[asyncio.Task[Any]] = set()
         self.queries = 0
         self.closed = False
@@ -61,10 +71,26 @@ class EnginePool:
             raise RunError("the engine pool is closed: make a new one")
         key = identity(config)
         if key not in self.engines:
-            engine = PooledEngine(name, key, config, self._tell, self._wrap)
+            watch = EngineWatch(self._facts(name, key, config), self.observers)
+            engine = PooledEngine(name, key, config, self._tell, self._wrap, watch, self.policy)
             engine.on_restart.append(lambda: self._forget(engine))
             self.engines[key] = engine
         return self.engines[key]
+
+    def _facts(self, name: str, key: str, config: Mapping[str, Any]) -> EngineFacts:
+        """Two workflows may call different engines alike: the second is told with its identity."""
+        taken = any(engine.name == name for engine in self.engines.values())
+        model = config.get("model")
+        return EngineFacts(
+            f"{name}-{key[:6]}" if taken else name,
+            str(config["kind"]),
+            str(config["backend"]),
+            None if model is None else str(model),
+        )
+
+    def observe(self, observer: T) -> T:
+        """Tell ``observer`` what happens from now on (``teola.runtime.observing``); returns it."""
+        return self.observers.add(observer)
 
     def _tell(self, status: EngineStatus) -> None:
         for listener in tuple(self.listeners):

@@ -19,7 +19,8 @@ from teola.runtime.events import EngineStatus
 from teola.runtime.hosts import EngineDied, EngineHandle, connect
 from teola.runtime.llm_scheduler import LLMScheduler
 from teola.runtime.models import ensure
-from teola.runtime.policies import Fifo
+from teola.runtime.observing.engine_watch import UNWATCHED, EngineWatch
+from teola.runtime.policies import DEFAULT_POLICY, POLICIES
 
 Action = Callable[[TeolaError | None], None]
 Wrap = Callable[[EngineHandle, Mapping[str, Any]], EngineHandle]
@@ -41,6 +42,8 @@ class PooledEngine:
         config: Mapping[str, Any],
         on_status: Callable[[EngineStatus], None],
         wrap: Wrap = lambda handle, _: handle,
+        watch: EngineWatch = UNWATCHED,
+        policy: str = DEFAULT_POLICY,
     ) -> None:
         self.name, self.identity, self.config = name, identity, dict(config)
         self.kind = str(config["kind"])
@@ -48,13 +51,15 @@ class PooledEngine:
         self.wrap = wrap
         self.entry = find_entry(self.kind, str(config["backend"]))
         self.capabilities = Capabilities()
-        self.batches = BatchScheduler(Fifo(), self.capabilities.max_items)
-        self.calls = LLMScheduler(Fifo())
+        self.batches = BatchScheduler(POLICIES[policy](), self.capabilities.max_items)
+        self.calls = LLMScheduler(POLICIES[policy]())
+        self.watch = self.batches.watch = self.calls.watch = watch
         self.handle: EngineHandle | None = None
         self.fetched = self.ready = False
         self.error: TeolaError | None = None
         self.restarts = 0
         self.up_s = 0.0
+        self.start_s = asyncio.get_running_loop().time()
         self.stop_fetching = threading.Event()
         self.waiting: dict[str, list[Action]] = {"fetched": [], "ready": []}
         self.on_restart: list[Callable[[], None]] = []
@@ -162,6 +167,8 @@ class PooledEngine:
     def _up(self, handle: EngineHandle) -> None:
         self.ready = True
         self.up_s = asyncio.get_running_loop().time()
+        if self.watch:
+            self.watch.ready(self.start_s)
         if self.kind == "llm":
             self.calls.start(handle, self.capabilities)
         else:
@@ -203,6 +210,7 @@ class PooledEngine:
             return
         await asyncio.sleep(RESTART_DELAY_S * 2 ** (self.restarts - 1))
         try:
+            self.start_s = loop.time()
             self.status("loading", None, "restarting")
             self.capabilities = self._checked(await self.handle.restart())
         except Exception as error:  # noqa: BLE001 - as a start

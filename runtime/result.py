@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from teola.compiler.explain.explanation import RunFact
+    from teola.compiler.graph.pgraph import PGraph
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class RunResult(Mapping[str, Any]):
     """The outputs by name, in the workflow's order; the first is the main one.
 
     ``truncated`` names the modules whose text was cut off by ``max_tokens``; ``warnings`` tells
-    what of the inputs was left out or is empty.
+    what of the inputs was left out or is empty; ``graph`` is what ran.
     """
 
     outputs: Mapping[str, Any]
@@ -57,6 +62,7 @@ class RunResult(Mapping[str, Any]):
     usage: Usage = field(default_factory=Usage)
     truncated: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    graph: PGraph | None = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Any:
         return self.outputs[name]
@@ -66,6 +72,24 @@ class RunResult(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self.outputs)
+
+    def predicted(self, profile: Path | None = None) -> RunFact:
+        """The prediction for the sizes of this run, beside what was measured: in total, for each
+        module and each primitive. Costs come from ``profile`` (see ``teola profile``) and the
+        shipped ones. It is made now: a run that nobody asks costs nothing.
+
+        Raises:
+            ValueError: the result does not know its graph.
+            CompileError: the profile cannot be used, or the sizes are too large to predict.
+        """
+        from teola.compiler.cost.profile import load_profiles
+        from teola.compiler.explain.prediction import predict
+        from teola.compiler.explain.run_file import finished_run
+
+        if self.graph is None:
+            raise ValueError("a prediction needs the graph that ran: this result has none")
+        measured = finished_run(self.to_json(), self.graph)
+        return measured.beside(predict(self.graph, measured.sizes, load_profiles(profile)))
 
     def to_json(self) -> dict[str, Any]:
         """One JSON object: outputs, run_id, timeline, usage, truncated, warnings."""

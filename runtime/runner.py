@@ -76,6 +76,12 @@ class Runner:
             raise RunError("the runner is not started: use 'async with Runner(…)'")
         return self._pool
 
+    @property
+    def lost(self) -> bool:
+        """Whether an engine of the plan has been given up: no later query can end well."""
+        engines = self._scheduler.engines.values() if self._scheduler is not None else ()
+        return any(engine.error is not None for engine in engines)
+
     async def start(self) -> None:
         """Let the engines start; returns at once, runs wait for what they need.
 
@@ -220,6 +226,8 @@ class Runner:
             scheduler.release,
             over,
             listener,
+            pool.observers,
+            scheduler.outlook,
         )
         self._queries.add(query)
         pool.enter()

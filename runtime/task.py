@@ -10,6 +10,8 @@ from typing import Any
 from teola.runtime.engines.protocol import Failure
 from teola.runtime.errors import ModuleError, Place, TaskTimeout
 from teola.runtime.limits import Limits
+from teola.runtime.observing.engine_watch import Origin
+from teola.runtime.rank import UNRANKED
 
 PENDING = object()
 """Stands for a result that is not there yet."""
@@ -20,7 +22,8 @@ class Task:
 
     ``todo`` holds the indices still to be sent, ``tokens`` what it needs of an engine's KV.
     ``generation`` counts attempts: results of an earlier one are ignored. ``spent_s`` is what was
-    spent on the first attempt before it was queued: its clock has so much less.
+    spent on the first attempt before it was queued: its clock has so much less. ``queued_s`` is
+    when it was queued last, ``origin`` whom it is for, ``rank`` what policies know of it.
     """
 
     __slots__ = (
@@ -39,8 +42,11 @@ class Task:
         "on_progress",
         "on_start",
         "operation",
+        "origin",
         "over",
         "place",
+        "queued_s",
+        "rank",
         "requeue",
         "results",
         "running",
@@ -69,7 +75,9 @@ class Task:
         self.todo = deque(range(len(items)))
         self.results: list[Any] = [PENDING] * len(items)
         self.tokens = 0
-        self.spent_s = 0.0
+        self.spent_s = self.queued_s = 0.0
+        self.rank = UNRANKED
+        self.origin: Origin | None = None
         self.generation = 0
         self.finished = 0
         self.running = 0

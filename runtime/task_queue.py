@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections import deque
 from typing import Generic, TypeVar
 
 from teola.runtime.errors import ModuleError
+from teola.runtime.observing.engine_watch import UNWATCHED
 from teola.runtime.policies import Policy
 from teola.runtime.task import Task
 
@@ -18,10 +19,10 @@ class TaskQueue(ABC, Generic[E]):
     their clocks stand still; once it is broken for good, they fail."""
 
     def __init__(self, policy: Policy) -> None:
-        self.policy = policy
-        self.queue: deque[Task] = deque()
+        self.queue = policy
         self.engine: E | None = None
         self.broken = ""
+        self.watch = UNWATCHED
 
     @abstractmethod
     def wake(self) -> None:
@@ -32,9 +33,10 @@ class TaskQueue(ABC, Generic[E]):
         if self.broken:
             task.fail(ModuleError(task.place, self.broken))
             return
+        task.queued_s = asyncio.get_running_loop().time()
         if self.engine is not None:
             task.start_clock()
-        self.queue.append(task)
+        self.queue.add(task)
         self.wake()
 
     def open(self, engine: E) -> None:
@@ -53,11 +55,10 @@ class TaskQueue(ABC, Generic[E]):
     def fail(self, reason: str) -> None:
         """The engine will not come back: what waits, and whatever comes, fails."""
         self.broken, self.engine = reason, None
-        queue, self.queue = self.queue, deque()
-        for task in queue:
+        for task in self.queue.clear():
             task.fail(ModuleError(task.place, reason))
 
     def check_integrity(self) -> list[str]:
         """What should not be there when nothing runs."""
-        waiting = [task for task in self.queue if not task.over]
+        waiting = list(self.queue)
         return [f"{len(waiting)} tasks wait in an idle queue"] if waiting else []

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from teola.runtime.engines.protocol import Generate, TokenEvent
+from teola.runtime.observing.engine_watch import Origin
 from teola.runtime.prefixes import Marks
 
 MOST_NEW_TOKENS = 2
 """What an engine may generate for it, though nobody reads that."""
 
 
-class Owner(Protocol):
+class Owner(Origin, Protocol):
     """Who wants a warm-up."""
 
     def sent(self, tokens: int) -> None:
@@ -52,6 +53,7 @@ class WarmUp:
     used: bool = False
     id: str = ""
     running: int = 0
+    queued_s: float = 0.0
     sender: asyncio.Task[None] | None = None
 
     @property

@@ -132,10 +132,12 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class RunFact:
-    """A finished run beside its prediction: in total, and after how long each module has ended."""
+    """A finished run beside its prediction: in total, and after how long each module, and each
+    primitive, has ended."""
 
     total: Compared
     modules: Mapping[str, Compared]
+    primitives: Mapping[str, Compared]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A finished run, as ``teola run --json`` writes it: its sizes, and when its modules ended."""
+"""A finished run, as ``teola run --json`` writes it: its sizes, and when its parts ended."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ SECOND_MS = 1000.0
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """What a run measured: sizes, the whole time, and after how long each module had ended.
+    """What a run measured: sizes, the whole time, and after how long each module and each primitive
+    had ended.
 
     Ends are compared, not durations: what takes a stream begins with its first item, in the
     timeline of a run, and counts as busy while it waits for the next.
@@ -29,20 +30,30 @@ class FinishedRun:
     sizes: Sizes
     total_ms: float
     modules: Mapping[str, float]
+    primitives: Mapping[str, float]
 
     def beside(self, prediction: Prediction) -> RunFact:
-        """The run and its prediction, in total and for each module that both have."""
-        ends: dict[str, float] = {}
+        """The run and its prediction, in total and for each module and primitive that both have."""
+        modules: dict[str, float] = {}
+        primitives: dict[str, float] = {}
         for task in prediction.egraph.tasks:
             if task.form not in ("hint", "join"):
                 end = prediction.estimate.timings[task.id].end_ms
-                ends[task.module] = max(ends.get(task.module, 0.0), end)
-        modules = {
-            name: Compared(end, self.modules[name])
-            for name, end in ends.items()
-            if name in self.modules
-        }
-        return RunFact(Compared(prediction.estimate.total_ms, self.total_ms), modules)
+                modules[task.module] = max(modules.get(task.module, 0.0), end)
+                primitives[task.primitive] = max(primitives.get(task.primitive, 0.0), end)
+        return RunFact(
+            Compared(prediction.estimate.total_ms, self.total_ms),
+            _compared(modules, self.modules),
+            _compared(primitives, self.primitives),
+        )
+
+
+def _compared(
+    predicted: Mapping[str, float], measured: Mapping[str, float]
+) -> Mapping[str, Compared]:
+    return {
+        name: Compared(end, measured[name]) for name, end in predicted.items() if name in measured
+    }
 
 
 def read_run(path: Path, graph: PGraph) -> FinishedRun:
@@ -52,18 +63,26 @@ def read_run(path: Path, graph: PGraph) -> FinishedRun:
         CompileError: the file cannot be read, holds no result, or one of another workflow.
     """
     entries, plain = _timeline(path)
-    known = [one for one in entries if one["primitive"] in graph.by_id]
-    if not known:
+    if not any(one["primitive"] in graph.by_id for one in entries):
         ran = ", ".join(dict.fromkeys(str(one["primitive"]) for one in entries[:4]))
         raise CompileError(
             f"{path}: a run of another workflow than {graph.name}: it ran {ran or 'nothing'}, …"
         )
-    ends: dict[str, float] = {}
-    for one in known:
-        node = graph.by_id[one["primitive"]]
-        if not is_hint(node):
-            ends[node.module] = max(ends.get(node.module, 0.0), SECOND_MS * one["ended_s"])
-    return FinishedRun(measured_sizes(plain, graph), max(ends.values(), default=0.0), ends)
+    return finished_run(plain, graph)
+
+
+def finished_run(plain: Mapping[str, Any], graph: PGraph) -> FinishedRun:
+    """What a run of ``graph`` measured, from its result as JSON."""
+    modules: dict[str, float] = {}
+    primitives: dict[str, float] = {}
+    for one in plain["timeline"]:
+        node = graph.by_id.get(one["primitive"])
+        if node is not None and not is_hint(node):
+            end = SECOND_MS * one["ended_s"]
+            modules[node.module] = max(modules.get(node.module, 0.0), end)
+            primitives[node.id] = max(primitives.get(node.id, 0.0), end)
+    total_ms = max(modules.values(), default=0.0)
+    return FinishedRun(measured_sizes(plain, graph), total_ms, modules, primitives)
 
 
 def _timeline(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:

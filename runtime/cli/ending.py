@@ -20,6 +20,7 @@ from teola.runtime.errors import InputError, UnsupportedError
 DONE = 0
 FAILED = 1
 BAD_INPUT = 2
+ROWS_FAILED = 3
 BROKEN_PIPE = 141
 TERMINATED = 143
 

@@ -23,11 +23,15 @@ from teola.runtime.cli.progress import open_progress
 from teola.runtime.cli.report import report
 from teola.runtime.cli.state import RunState
 from teola.runtime.cli.terminal import is_terminal, write_now
+from teola.runtime.cli.watching import show_timeline, watched
 from teola.runtime.errors import RunError
 from teola.runtime.events import RunFinished
+from teola.runtime.observing.timeline import WorkLog
 from teola.runtime.runner import Runner
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from teola.compiler.graph.pgraph import Json
     from teola.compiler.plan import Plan
     from teola.runtime.result import RunResult
@@ -35,11 +39,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """How a run is to be made and shown."""
+    """How a run is to be made and shown; ``profile`` is what its timeline is predicted with."""
 
     share: bool = True
     as_json: bool = False
     quiet: bool = False
+    timeline: bool = False
+    trace: Path | None = None
+    profile: Path | None = None
 
 
 def run_plan(plan: Plan, values: Mapping[str, Json], wishes: Wishes) -> None:
@@ -58,14 +65,18 @@ def run_plan(plan: Plan, values: Mapping[str, Json], wishes: Wishes) -> None:
 
 
 async def _execute(plan: Plan, values: Mapping[str, Json], wishes: Wishes) -> None:
-    _cancel_on_terminate()
+    cancel_on_terminate()
     with open_display(plan, wishes) as display:
         async with Runner(plan, share=wishes.share, on_engine=display.feed) as runner:
-            result = await _run(runner, values, display)
-            write_result(result, plan, wishes, display)
+            log = runner.pool.observe(WorkLog()) if wishes.timeline else None
+            with watched(runner.pool, wishes.trace):
+                result = await _run(runner, values, display)
+                write_result(result, plan, wishes, display)
+            if log is not None:
+                show_timeline(display.console, log, result, wishes.profile)
 
 
-def _cancel_on_terminate() -> None:
+def cancel_on_terminate() -> None:
     """Let a SIGTERM end the run as cleanly as Ctrl-C does."""
     task = asyncio.current_task()
     if task is not None:

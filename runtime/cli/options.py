@@ -84,6 +84,79 @@ Profile = Annotated[
 ]
 
 
+BatchFile = Annotated[
+    str | None,
+    typer.Option(
+        "--batch",
+        metavar="FILE",
+        help="Run once for each line of a file: JSON objects of inputs, and an id if you like. "
+        "- is standard input. -i gives inputs that all rows share.",
+        show_default=False,
+    ),
+]
+Answers = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        help="Where --batch writes a JSON object for each row, as rows end. A file that is there "
+        "is gone on with. - is standard output.",
+        show_default=False,
+    ),
+]
+Concurrency = Annotated[
+    int | None,
+    typer.Option(
+        "--concurrency",
+        metavar="N",
+        min=1,
+        help="Rows of --batch that run at once. Default: 64.",
+        show_default=False,
+    ),
+]
+IgnoreExtra = Annotated[
+    bool,
+    typer.Option(
+        "--ignore-extra",
+        help="Leave out what rows of --batch have besides inputs and id; else it is their error.",
+        show_default=False,
+    ),
+]
+RetryErrors = Annotated[
+    bool,
+    typer.Option(
+        "--retry-errors", help="Make rows of --out that failed again.", show_default=False
+    ),
+]
+AcceptChanges = Annotated[
+    bool,
+    typer.Option(
+        "--accept-changes",
+        help="Keep the answers in --out although workflow, inputs or rows have changed since.",
+        show_default=False,
+    ),
+]
+
+
+ShowTimeline = Annotated[
+    bool,
+    typer.Option(
+        "--timeline",
+        help="Draw when each step waited and worked, and what was predicted, on standard error.",
+        show_default=False,
+    ),
+]
+Trace = Annotated[
+    Path | None,
+    typer.Option(
+        "--trace",
+        metavar="FILE",
+        help="Write a trace that opens on ui.perfetto.dev: modules, batches, engines.",
+        show_default=False,
+    ),
+]
+
+
 Word = TypeVar("Word", bound=StrEnum)
 
 

@@ -6,16 +6,24 @@ from typing import Annotated
 
 import typer
 
-from teola.runtime.cli.ending import ending
+from teola.runtime.cli.ending import CommandError, ending
 from teola.runtime.cli.options import (
+    AcceptChanges,
+    Answers,
+    BatchFile,
+    Concurrency,
     Debug,
     Disable,
     File,
+    IgnoreExtra,
     Optimization,
     Passes,
     Profile,
     Quiet,
+    RetryErrors,
     Sets,
+    ShowTimeline,
+    Trace,
     examples,
 )
 from teola.runtime.cli.sources import read_plan
@@ -28,6 +36,8 @@ EXAMPLES = examples(
     "teola run rag.yaml -i documents=a.md -i documents='notes/*.html' -i question=Why?",
     "teola run rag.plan.json -i question=Why? --json | jq .outputs.answer",
     "teola run rag.yaml -i question=Why? --set engines.llm.dtype=float32 -O0",
+    "teola run rag.yaml -i question=Why? --timeline --trace run.json",
+    "teola run rag.yaml --batch questions.jsonl --out answers.jsonl -i documents=docs/",
 )
 
 
@@ -68,6 +78,14 @@ def run(
         bool,
         typer.Option("--no-share", help="Share no work between equal inputs.", show_default=False),
     ] = False,
+    batch: BatchFile = None,
+    out: Answers = None,
+    concurrency: Concurrency = None,
+    ignore_extra: IgnoreExtra = False,
+    retry_errors: RetryErrors = False,
+    accept_changes: AcceptChanges = False,
+    timeline: ShowTimeline = False,
+    trace: Trace = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -77,7 +95,8 @@ def run(
 
     The main (first) output goes to standard output, the other outputs and the progress to
     standard error, which may be closed at any time. Exit codes: 0 done, 1 the run failed, 2 bad
-    input, 130 interrupted (Ctrl-C), 141 nobody reads standard output any more, 143 terminated.
+    input, 3 rows of a batch failed, 130 interrupted (Ctrl-C), 141 nobody reads standard output any
+    more, 143 terminated.
     """
     with ending(debug=debug):
         if context.args:
@@ -85,7 +104,41 @@ def run(
         plan = read_plan(
             file, level=level, passes=passes, disable=disable, sets=sets, profile=profile
         )
+        if batch is not None:
+            if timeline or trace:
+                raise CommandError("--timeline and --trace show one run: leave them out of --batch")
+            from teola.runtime.batch import CONCURRENCY, Policy
+            from teola.runtime.cli.batch import BatchWishes, check_words, run_rows
+
+            wishes = BatchWishes(
+                batch,
+                out or "",
+                concurrency or CONCURRENCY,
+                Policy(retry_errors=retry_errors, accept_changes=accept_changes),
+                ignore_extra=ignore_extra,
+                share=not no_share,
+                as_json=as_json,
+                quiet=quiet,
+            )
+            check_words(wishes, inputs)
+            run_rows(plan, read_inputs(inputs, plan.graph.inputs, whole=False), wishes)
+            return
+        if out or concurrency or ignore_extra or retry_errors or accept_changes:
+            raise CommandError(
+                "--out, --concurrency, --ignore-extra, --retry-errors and --accept-changes are "
+                "options of --batch: give it a file of rows"
+            )
         values = read_inputs(inputs, plan.graph.inputs)
         from teola.runtime.cli.execution import Wishes, run_plan
+        from teola.runtime.cli.watching import check_trace
 
-        run_plan(plan, values, Wishes(share=not no_share, as_json=as_json, quiet=quiet))
+        check_trace(trace)
+        wants = Wishes(
+            share=not no_share,
+            as_json=as_json,
+            quiet=quiet,
+            timeline=timeline,
+            trace=trace,
+            profile=profile,
+        )
+        run_plan(plan, values, wants)

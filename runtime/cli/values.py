@@ -22,11 +22,14 @@ MAX_SHOWN = 60
 """Characters of a value that a message repeats."""
 
 
-def read_inputs(given: Sequence[str], ports: Sequence[InputPort]) -> dict[str, Value]:
+def read_inputs(
+    given: Sequence[str], ports: Sequence[InputPort], *, whole: bool = True
+) -> dict[str, Value]:
     """Return the run's inputs from ``name=value`` words.
 
     ``name=@file`` reads the value from a file (``@-``: standard input, ``@@x``: the text ``@x``);
     for documents ``@`` is optional, for the value is a path. Repeating a list input appends.
+    Unless they are the ``whole`` of the inputs, some may be missing.
 
     Raises:
         InputError: an unknown, doubled or missing input, an unreadable file, a value that cannot be
@@ -50,7 +53,8 @@ def read_inputs(given: Sequence[str], ports: Sequence[InputPort]) -> dict[str, V
             values[name] = value
         else:
             raise InputError(f"input {name!r} is given twice, and {port.type} is not a list")
-    _require_all(ports, values)
+    if whole:
+        _require_all(ports, values)
     return values
 
 

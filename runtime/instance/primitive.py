@@ -171,7 +171,6 @@ class ScanRun(Run):
     def _pump(self) -> None:
         if self.state != "running":
             return
-        self.started_s = self.started_s or self.executor.now()
         out: list[Any] = []
         for name in tuple(self.open):
             source = self.sources[name]
@@ -186,6 +185,7 @@ class ScanRun(Run):
         fresh = items[self.taken[name] :]
         if fresh:
             self.works()
+            self.started_s = self.executor.now() if self.started_s is None else self.started_s
         self.taken[name] += len(fresh)
         self.item_count += len(fresh)
         out = self.scan.feed(name, fresh) if fresh else []

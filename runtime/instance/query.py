@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from teola.compiler.graph.pgraph import INPUTS, OutputPort, Ref
@@ -19,6 +20,17 @@ from teola.runtime.events import (
 from teola.runtime.instance.blueprint import Blueprint, Prepared
 from teola.runtime.instance.generate import GenerateRun
 from teola.runtime.instance.scope import Scope
+from teola.runtime.observing.observations import (
+    Outcome,
+    PrimitiveBegan,
+    PrimitiveEnded,
+    PrimitiveKey,
+    QueryBegan,
+    QueryEnded,
+)
+from teola.runtime.observing.observers import Observers
+from teola.runtime.outlook import Outlook
+from teola.runtime.rank import UNRANKED, Rank
 from teola.runtime.result import RunResult, TimelineEntry, Usage
 from teola.runtime.values import Cell, Source
 
@@ -26,6 +38,10 @@ if TYPE_CHECKING:
     from teola.runtime.instance.run import Run
 
 MAX_INSTANCES = 100_000
+OUTCOMES: Mapping[str, Outcome] = {"done": "done", "failed": "failed"}
+"""A run's state -> what became of it for a query that is over."""
+
+_numbers = count()
 
 
 class _InputCells:
@@ -52,10 +68,16 @@ class Query:
         release: Callable[[Run], None],
         on_end: Callable[[RunResult | None, RunError | None], None],
         listener: Listener | None = None,
+        observers: Observers | None = None,
+        outlook: Outlook | None = None,
     ) -> None:
         self.run_id, self.blueprint = run_id, blueprint
         self.now, self.release, self.on_end, self.listener = now, release, on_end, listener
         self.began_s = now()
+        self.number = next(_numbers)
+        self.outlook = outlook
+        self.left_ms = outlook.total_ms if outlook is not None else 0.0
+        self.work_ms = 0.0
         self.scope = Scope()
         self.runs: dict[Run, Prepared] = {}
         self.hints: dict[Run, Prepared] = {}
@@ -63,6 +85,10 @@ class Query:
         self.over = False
         self.outputs: dict[str, Any] = {}
         self.modules: dict[str, _ModuleState] = {}
+        self.observers = Observers() if observers is None else observers
+        self.untold: set[Run] = set()
+        if self.observers:
+            self.observers.tell(QueryBegan(run_id, blueprint.graph.name, self.began_s))
 
     def bind(self, cells: dict[str, Cell]) -> None:
         """Give the inputs."""
@@ -169,10 +195,20 @@ class Query:
     def began(self, run: Run) -> None:
         """A run of this query begins."""
         prepared = self.runs[run]
+        self.tell_began(run)
         state = self._module(prepared)
         if state.began_s is None:
             state.began_s = self.now()
             self._tell(ModuleStarted(prepared.place.module, state.began_s - self.began_s))
+
+    def tell_began(self, run: Run) -> None:
+        """Observers, not the caller: a run or a warm-up of this query begins."""
+        if self.observers:
+            self.untold.add(run)
+            place = (self.runs.get(run) or self.hints[run]).place
+            self.observers.tell(
+                PrimitiveBegan(self.key(run), place.module, place.engine, self.now())
+            )
 
     def progressed(self, run: Run, done: int, total: int | None) -> None:
         """A run of this query has done some of its items: its module is as far as the one of its
@@ -187,12 +223,33 @@ class Query:
     def ended(self, run: Run) -> None:
         """A run of this query has ended."""
         prepared = self.runs[run]
+        if self.observers:
+            self._tell_ended(run, prepared, "done")
+        if self.outlook is not None:
+            self._less_is_left(self.outlook, run, prepared)
         state = self._module(prepared)
         state.left -= 1
         state.counts.pop(run, None)
         if state.left == 0 and run.state == "done":
             self._module_over(prepared.place.module, state)
         self._one_less()
+
+    def _less_is_left(self, outlook: Outlook, run: Run, prepared: Prepared) -> None:
+        self.left_ms = max(0.0, self.left_ms - outlook.of(prepared.id).work_ms)
+        if isinstance(run, GenerateRun):
+            did = outlook.did(prepared.id, 1, run.prompt_tokens, run.completion_tokens)
+        else:
+            did = outlook.did(prepared.id, run.item_count, 0, 0)
+        self.work_ms += did
+
+    def rank(self, run: Run) -> Rank:
+        """How a task of a run of this query stands now."""
+        if self.outlook is None:
+            return UNRANKED
+        expected = self.outlook.of(self.runs[run].id if run in self.runs else run.prepared.id)
+        return Rank(
+            self.number, self.began_s * 1000, expected.depth, self.left_ms, expected.path_ms
+        )
 
     def failed(self, run: Run, error: ModuleError) -> None:
         """A run of this query has failed."""
@@ -216,6 +273,10 @@ class Query:
 
     def _end(self, result: RunResult | None, error: RunError | None) -> None:
         self.over = True
+        if self.outlook is not None and error is None:
+            self.outlook.ended(self.work_ms)
+        if self.observers:
+            self._tell_end(error)
         runs = (*reversed(self.runs), *reversed(self.hints))
         self.hints, self.runs = {}, {}
         for run in runs:
@@ -225,6 +286,27 @@ class Query:
             self.release(run)
         self.scope.runs.clear()
         self.on_end(result, error)
+
+    def key(self, run: Run) -> PrimitiveKey:
+        """What observers know a run of this query by."""
+        prepared = self.runs.get(run) or self.hints[run]
+        return PrimitiveKey(self.run_id, prepared.id, run.scope.path)
+
+    def _tell_ended(self, run: Run, prepared: Prepared, outcome: Outcome) -> None:
+        self.untold.discard(run)
+        if run.queued_s is not None:
+            entry = self._entry(run, prepared)
+            self.observers.tell(PrimitiveEnded(self.key(run), entry, self.began_s, outcome))
+
+    def _tell_end(self, error: RunError | None) -> None:
+        """The query is over: so is what has begun for it, and its warm-ups."""
+        for run, prepared in self.runs.items():
+            if run in self.untold:
+                self._tell_ended(run, prepared, OUTCOMES.get(run.state, "cancelled"))
+        for run, prepared in self.hints.items():
+            self._tell_ended(run, prepared, "done")
+        workflow = self.blueprint.graph.name
+        self.observers.tell(QueryEnded(self.run_id, workflow, self.began_s, self.now(), error))
 
     def _result(self, outputs: Mapping[str, Any]) -> RunResult:
         usage = Usage()
@@ -237,7 +319,14 @@ class Query:
                 if run.finish_reason == "length":
                     truncated[prepared.place.module] = None
         usage.warm_ups = sum(run.started_s is not None for run in self.hints)
-        return RunResult(outputs, self.run_id, self._timeline(), usage, tuple(truncated))
+        return RunResult(
+            outputs,
+            self.run_id,
+            self._timeline(),
+            usage,
+            tuple(truncated),
+            graph=self.blueprint.graph,
+        )
 
     def _timeline(self) -> tuple[TimelineEntry, ...]:
         entries = [
@@ -249,8 +338,8 @@ class Query:
 
     def _entry(self, run: Run, prepared: Prepared) -> TimelineEntry:
         queued = run.queued_s or 0.0
-        started = run.started_s if run.started_s is not None else queued
-        ended = run.ended_s if run.ended_s is not None else started
+        ended = run.ended_s if run.ended_s is not None else self.now()
+        started = run.started_s if run.started_s is not None else ended
         return TimelineEntry(
             prepared.id,
             prepared.place.module,
@@ -277,3 +366,9 @@ class _ModuleState:
         self.left = 0
         self.counts: dict[Run, tuple[int, int | None]] = {}
         self.began_s: float | None = None
+
+
+def rank_of(run: Run) -> Rank:
+    """How a run's task stands: as that of the query which came first among its users."""
+    first = min(run.users, key=lambda query: query.number, default=None)
+    return first.rank(run) if first is not None else UNRANKED

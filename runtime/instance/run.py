@@ -10,6 +10,7 @@ from teola.runtime.errors import ModuleError
 from teola.runtime.instance.blueprint import Prepared
 from teola.runtime.instance.scope import Scope
 from teola.runtime.keys import of_port
+from teola.runtime.observing.observations import PrimitiveKey
 from teola.runtime.values import Cell, Key, Source
 
 if TYPE_CHECKING:
@@ -229,6 +230,10 @@ class Run:
     def dispose(self) -> None:
         """Let go of what a finished run holds in its engine."""
         self.executor.dispose(self)
+
+    def keys(self) -> tuple[PrimitiveKey, ...]:
+        """What it is for the queries it works for."""
+        return tuple(user.key(self) for user in self.users)
 
     def _end(self, state: State) -> None:
         self.state = state

@@ -83,6 +83,8 @@ class WarmRun(Run):
         """The engine has the prefix."""
         if self.started_s is None:
             self.queued_s, self.started_s = self.offered_s, self.executor.now()
+            for user in self.users:
+                user.tell_began(self)
         self.item_count = self.prompt_tokens = tokens
 
     def ended(self) -> None:

@@ -13,6 +13,7 @@ from teola.runtime.errors import ModuleError, StateLost, TaskTimeout
 from teola.runtime.hosts import HostError
 from teola.runtime.instance.context import TaskContext
 from teola.runtime.instance.primitive import PrimitiveRun
+from teola.runtime.instance.query import rank_of
 from teola.runtime.instance.run import Run
 from teola.runtime.once import Once
 from teola.runtime.operations import ENGINE
@@ -86,14 +87,21 @@ class _ItemsWork:
             self.came_back,
             self.run.fail,
             self.progressed,
+            self.started,
         )
         task.check, task.counted = self.check, self.run.counted
+        task.origin, task.rank = self.run, rank_of(self.run)
         self.run.tasks += (task,)
         self.engine.batches.submit(task)
 
     def check(self) -> None:
         """Every time items are sent: the collections are of the engine's present life."""
         _check_state(self.run, self.engine, self.inputs, self.context.embedder)
+
+    def started(self) -> None:
+        """The engine has items: the run's work begins with the first."""
+        if self.run.started_s is None:
+            self.run.started_s = self.scheduler.loop.time()
 
     def came_back(self, results: list[Any]) -> None:
         """The engine's results."""

@@ -10,6 +10,7 @@ from teola.compiler.graph.pgraph import INPUTS, Primitive, Ref
 from teola.runtime.engines.tokenizer import Tokenizer
 from teola.runtime.errors import ModuleError
 from teola.runtime.instance.generate import GenerateRun
+from teola.runtime.instance.query import rank_of
 from teola.runtime.llm_task import LLMTask
 from teola.runtime.pool_engine import PooledEngine
 from teola.runtime.work.beside import beside
@@ -85,7 +86,7 @@ def _queue(
         run.prepared.limits,
         work,
     )
-    task.spent_s = spent_s
+    task.spent_s, task.origin, task.rank = spent_s, run, rank_of(run)
     run.tasks += (task,)
     run.stop = task.cancel
     engine.calls.submit(task)

@@ -17,6 +17,7 @@ from teola.runtime.cli.live import LiveProgress
 from teola.runtime.cli.plain import PlainProgress
 from teola.runtime.cli.state import RunState
 from teola.runtime.events import Event, RunFinished
+from teola.runtime.pool import EnginePool
 from teola.runtime.result import RunResult, Usage
 
 
@@ -54,6 +55,7 @@ class ScriptedRunner:
         self.script = script
         self.inputs: dict[str, object] = {}
         self.share: bool | None = None
+        self.pool = EnginePool()
 
     def __call__(self, plan, *, share, on_engine):
         self.share = share

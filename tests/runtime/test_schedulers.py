@@ -1,7 +1,6 @@
 """Engine schedulers: batches across queries, budgets, order, and what they leave."""
 
 import asyncio
-from collections import deque
 
 import pytest
 from hypothesis import given
@@ -34,6 +33,14 @@ def task(items, tokens=0, done=None):
     return made
 
 
+def queued(tasks):
+    """A queue that serves them in order of arrival."""
+    queue = Fifo()
+    for one in tasks:
+        queue.add(one)
+    return queue
+
+
 sizes = st.lists(st.integers(1, 9), min_size=1, max_size=8)
 
 
@@ -41,9 +48,9 @@ sizes = st.lists(st.integers(1, 9), min_size=1, max_size=8)
 def test_fifo_takes_every_item_once_in_order(sizes, budget):
     """Batches split and join tasks; each is as full as can be until the queue is empty."""
     tasks = [task(size) for size in sizes]
-    queue = deque(tasks)
+    queue = queued(tasks)
     taken, batches = [], []
-    while (batch := Fifo().next_batch(queue, Budget(budget))) is not None:
+    while (batch := queue.next_batch(Budget(budget))) is not None:
         batches.append(sum(len(part.indices) for part in batch))
         taken += [(tasks.index(part.task), index) for part in batch for index in part.indices]
     assert taken == [(n, index) for n, size in enumerate(sizes) for index in range(size)]
@@ -57,8 +64,8 @@ def test_fifo_passes_over_what_is_over(sizes, over):
     tasks = [task(size) for size in sizes]
     for number in over & set(range(len(tasks))):
         tasks[number].cancel()
-    queue = deque(tasks)
-    batch = Fifo().next_batch(queue, Budget(1000)) or []
+    queue = queued(tasks)
+    batch = queue.next_batch(Budget(1000)) or []
     assert [tasks.index(part.task) for part in batch] == [
         number for number in range(len(tasks)) if number not in over
     ]
@@ -73,11 +80,11 @@ def test_fifo_passes_over_what_is_over(sizes, over):
 def test_fifo_keeps_the_token_budget(tokens, items, room):
     """The longest head of the queue that fits both budgets; nobody overtakes."""
     tasks = [task(1, tokens=count) for count in tokens]
-    queue = deque(tasks)
-    batch = Fifo().next_batch(queue, Budget(items, room)) or []
+    queue = queued(tasks)
+    batch = queue.next_batch(Budget(items, room)) or []
     count = len(batch)
     assert [part.task for part in batch] == tasks[:count]
-    assert list(queue) == tasks[count:]
+    assert queue.clear() == tasks[count:]
     assert count <= items
     assert sum(tokens[:count]) <= room
     if count < min(items, len(tasks)):

@@ -94,7 +94,7 @@ async def test_an_explanation_of_a_run_has_every_size_measured(bench, name):
     """No size that the prediction counts with is assumed."""
     made = compilation(name, sets=fakes(name))
     found, _ = await measured(bench, made.plan)
-    told = explain(made, run=FinishedRun(found, 1.0, {}))
+    told = explain(made, run=FinishedRun(found, 1.0, {}, {}))
     assert {fact.origin for fact in told.sizes} == {"measured"}
 
 

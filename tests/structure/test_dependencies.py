@@ -27,23 +27,23 @@ def project(root):
 
 @pytest.fixture(scope="module")
 def declared(project):
-    """Names of the base dependencies and of those of the extra ``local``."""
-    return {
-        normal(line) for line in project["dependencies"] + project["optional-dependencies"]["local"]
-    }
+    """Names of the base dependencies and of those of the extras for running."""
+    extras = project["optional-dependencies"]
+    groups = project["dependencies"] + extras["local"] + extras["telemetry"]
+    return {normal(line) for line in groups}
 
 
 @pytest.fixture(scope="module")
 def imported(root, project_files):
-    """Distributions that compiler and runtime import, each with one file that does."""
+    """What compiler and runtime import, each with one file that does: the distributions that may
+    have it, for several can share a namespace."""
     owners = metadata.packages_distributions()
     found = {}
     for path in project_files:
         if path.parts[0] in {"compiler", "runtime"} and path.suffix == ".py":
             for name in top_level_imports((root / path).read_text(encoding="utf-8")):
-                for owner in owners.get(name, [name]):
-                    name_of_owner = PART_OF.get(normal(owner), normal(owner))
-                    found.setdefault(name_of_owner, str(path))
+                names = map(normal, owners.get(name, [name]))
+                found.setdefault(frozenset(PART_OF.get(one, one) for one in names), str(path))
     return found
 
 
@@ -60,12 +60,12 @@ def top_level_imports(text):
 
 def test_everything_imported_is_declared(imported, declared):
     """A library that only comes along with another one disappears with it."""
-    assert {name: path for name, path in imported.items() if name not in declared} == {}
+    assert {names: path for names, path in imported.items() if not names & declared} == {}
 
 
 def test_everything_declared_is_used(imported, declared):
     """Nobody installs what nothing needs."""
-    assert declared - imported.keys() - LOADED_BY_OTHERS == set()
+    assert declared - frozenset().union(*imported) - LOADED_BY_OTHERS == set()
 
 
 def test_constraints_agree_with_the_ranges(root, project):

@@ -1,0 +1,103 @@
+"""What a run does, for whoever asked to see it: a timeline, a trace file, spans for a collector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from teola.compiler.errors import CompileError
+from teola.runtime.cli.ending import CommandError, say
+from teola.runtime.cli.gantt import Paper, gantt
+from teola.runtime.cli.sources import write_file
+from teola.runtime.errors import ModelError
+from teola.runtime.observing import otlp
+from teola.runtime.observing.perfetto import PerfettoTrace
+from teola.runtime.observing.timeline import Timeline, WorkLog
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from teola.compiler.explain.explanation import RunFact
+    from teola.runtime.pool import EnginePool
+    from teola.runtime.result import RunResult
+
+READING_WIDTH = 120
+STYLES = {"█": "cyan", "▒": "yellow", "░": "dim", "·": "dim"}
+
+
+def check_trace(path: Path | None) -> None:
+    """See that a trace can be written, before a long run.
+
+    Raises:
+        CommandError: its folder is missing, or it is a folder.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise CommandError(f"--trace {path}: that is a folder: name a file, as in run.json")
+    if not path.parent.is_dir():
+        raise CommandError(f"--trace {path}: there is no folder {path.parent}")
+
+
+@contextmanager
+def watched(pool: EnginePool, trace: Path | None) -> Iterator[None]:
+    """Watch a pool. The trace is written however the run ends; spans go to the collector that the
+    environment names."""
+    with ExitStack() as after:
+        if trace is not None:
+            found = pool.observe(PerfettoTrace())
+            after.callback(lambda: write_file(trace, found.to_json()))
+        if otlp.wanted():
+            _collect(pool, after)
+        yield
+
+
+def _collect(pool: EnginePool, after: ExitStack) -> None:
+    """A collector is often named for all programs of a machine: no spans are no reason to fail."""
+    try:
+        spans, end = otlp.collected_spans()
+    except ModelError as error:
+        say(f"warning: no spans are sent: {error}")
+        return
+    pool.observe(spans)
+    after.callback(end)
+
+
+def show_timeline(console: Console, log: WorkLog, result: RunResult, profile: Path | None) -> None:
+    """Write the chart of a run to ``console``."""
+    timeline, predicted = log.timeline(result), _predicted(result, profile)
+    ascii_only = console.options.ascii_only
+    chart = gantt(timeline, predicted, Paper(min(console.width, READING_WIDTH), ascii_only))
+    text = Text(f"\n{_summary(timeline, predicted)}\n\n{chart}", no_wrap=True, overflow="crop")
+    for mark, style in STYLES.items():
+        text.highlight_regex(f"{mark}+", style)
+    console.print(text, soft_wrap=True, end="")
+    if predicted is not None and profile is None:
+        console.print(
+            "Predicted from this run's sizes and shipped costs (`teola profile`: your own).",
+            style="dim",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _predicted(result: RunResult, profile: Path | None) -> RunFact | None:
+    if result.graph is None:
+        return None
+    try:
+        return result.predicted(profile)
+    except CompileError:
+        return None  # too large to predict: what was measured can be shown all the same
+
+
+def _summary(timeline: Timeline, predicted: RunFact | None) -> str:
+    facts = [f"Timeline: {timeline.total_s:.2f} s"]
+    if predicted is not None:
+        facts.append(f"predicted {predicted.total.predicted_ms / 1000:.2f} s")
+    if timeline.ready_s > 0:
+        facts.append(f"engines took {timeline.ready_s:.2f} s to start, not predicted")
+    return "; ".join(facts)

@@ -1,0 +1,206 @@
+"""Every policy serves every item once, within its budget, and rests only when nothing fits; and
+what sets each apart."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from teola.runtime.errors import Place
+from teola.runtime.limits import Limits
+from teola.runtime.policies import (
+    POLICIES,
+    Budget,
+    Fifo,
+    PerInvocation,
+    RemainingWork,
+    Throughput,
+    Topology,
+)
+from teola.runtime.rank import Rank
+from teola.runtime.task import Task
+
+PLACE = Place("w", "m", None, "p", None)
+
+
+def task(items=1, tokens=0, **rank):
+    made = Task("embed", range(items), {}, PLACE, Limits(), lambda _: None, lambda _: None)
+    made.tokens, made.rank = tokens, Rank(**rank)
+    return made
+
+
+def filled(policy, tasks):
+    for one in tasks:
+        policy.add(one)
+    return policy
+
+
+def served(policy, budget):
+    """Every batch as (task, index) pairs, until it rests."""
+    batches = []
+    while (batch := policy.next_batch(budget)) is not None:
+        batches.append([(part.task, index) for part in batch for index in part.indices])
+    return batches
+
+
+tasks = st.lists(
+    st.builds(
+        task,
+        items=st.integers(1, 6),
+        tokens=st.integers(1, 20),
+        query=st.integers(0, 4),
+        arrived_ms=st.integers(0, 100).map(float),
+        depth=st.integers(0, 3),
+        left_ms=st.integers(0, 1000).map(float),
+        path_ms=st.integers(0, 1000).map(float),
+    ),
+    max_size=12,
+)
+policies = st.sampled_from(sorted(POLICIES)).map(lambda name: POLICIES[name]())
+
+
+@given(policy=policies, tasks=tasks, items=st.integers(1, 9))
+def test_every_item_is_served_once(policy, tasks, items):
+    """In batches that are never larger than the budget; then nothing waits."""
+    batches = served(filled(policy, tasks), Budget(items))
+    assert all(1 <= len(batch) <= items for batch in batches)
+    expected = [(one, index) for one in tasks for index in range(len(one.items))]
+    found = [pair for batch in batches for pair in batch]
+    assert len(found) == len(expected)
+    assert set(found) == set(expected)
+    assert not policy
+    assert list(policy) == []
+
+
+@given(policy=policies, tasks=tasks, items=st.integers(0, 9), tokens=st.integers(0, 60))
+def test_budgets_are_kept(policy, tasks, items, tokens):
+    """Items and tokens; and where nothing is taken, what goes next does not fit."""
+    batch = filled(policy, tasks).next_batch(Budget(items, tokens)) or []
+    assert sum(len(part.indices) for part in batch) <= items
+    assert sum(part.task.tokens for part in batch) <= tokens
+    if not batch and tasks and items:
+        assert policy.first().tokens > tokens
+
+
+@given(policy=policies, tasks=tasks, items=st.integers(1, 9))
+def test_a_batch_is_full_while_there_is_work(policy, tasks, items):
+    """But for per-invocation, which never joins tasks."""
+    sizes = [len(batch) for batch in served(filled(policy, tasks), Budget(items))]
+    if not isinstance(policy, PerInvocation):
+        assert all(size == items for size in sizes[:-1])
+
+
+@given(name=st.sampled_from(sorted(POLICIES)), tasks=tasks, items=st.integers(1, 9), data=st.data())
+def test_the_same_tasks_are_served_alike(name, tasks, items, data):
+    """Whatever was cancelled meanwhile: a policy is a function of what has come."""
+    orders = []
+    gone = data.draw(st.sets(st.sampled_from(range(len(tasks)))) if tasks else st.just(set()))
+    for number in gone:
+        tasks[number].cancel()
+    for _ in range(2):
+        batches = served(filled(POLICIES[name](), tasks), Budget(items))
+        orders.append([[(tasks.index(one), index) for one, index in batch] for batch in batches])
+        for one in (one for n, one in enumerate(tasks) if n not in gone):
+            one.reset()
+    assert orders[0] == orders[1]
+    assert not {number for batch in orders[0] for number, _ in batch} & gone
+
+
+@given(policy=policies, tasks=tasks)
+def test_what_is_put_back_goes_first(policy, tasks):
+    """A call whose prefix is there now overtakes what has not been looked at."""
+    filled(policy, [one for one in tasks if len(one.items) == 1])
+    batch = policy.next_batch(Budget(4)) or []
+    for part in reversed(batch):
+        part.task.todo.extendleft(reversed(part.indices))
+        policy.put_back(part.task)
+    again = policy.next_batch(Budget(1))
+    assert [part.task for part in again or []] == [part.task for part in batch[:1]]
+
+
+@given(policy=policies, tasks=tasks)
+def test_all_tasks_are_given_back_when_it_is_cleared(policy, tasks):
+    """None is lost, none is doubled."""
+    assert sorted(map(id, filled(policy, tasks).clear())) == sorted(map(id, tasks))
+    assert len(policy) == 0
+    assert policy.next_batch(Budget(9)) is None
+
+
+def test_the_example_of_the_paper():
+    """Two queries, an engine of batch size 2: the deepest of each first, not both of the first."""
+    tasks = [task(query=0, depth=1), task(query=0, depth=3), task(query=1, depth=3)]
+    first, second = served(filled(Topology(), tasks), Budget(2))
+    assert [one for one, _ in first] == [tasks[1], tasks[2]]
+    assert [one for one, _ in second] == [tasks[0]]
+
+
+def test_queries_are_visited_by_their_earliest_pending_task():
+    """The order changes when a query's earliest task is served."""
+    early, late = task(query=0, depth=2), task(query=0, depth=1)
+    other = task(query=1, depth=1)
+    policy = filled(Topology(), [early, other, late])
+    assert [[one for one, _ in batch] for batch in served(policy, Budget(1))] == [
+        [early],
+        [other],
+        [late],
+    ]
+
+
+def test_per_invocation_never_joins():
+    """One task a batch, however much room there is."""
+    tasks = [task(items=2), task(items=1)]
+    assert [len(batch) for batch in served(filled(PerInvocation(), tasks), Budget(8))] == [2, 1]
+
+
+def test_throughput_passes_over_what_does_not_fit_yet():
+    """The fullest batch; fifo waits for the first."""
+    for policy, expected in ((Throughput(), 1), (Fifo(), 0)):
+        tasks = [task(tokens=100), task(tokens=1)]
+        batch = filled(policy, tasks).next_batch(Budget(8, 50)) or []
+        assert len(batch) == expected
+
+
+def test_throughput_does_not_pass_over_for_ever():
+    """After PATIENCE times the task is waited for."""
+    policy = filled(Throughput(), [task(tokens=100)])
+    for _ in range(Throughput.PATIENCE):
+        policy.add(task(tokens=1))
+        assert policy.next_batch(Budget(8, 50))
+    policy.add(task(tokens=1))
+    assert policy.next_batch(Budget(8, 50)) is None
+    assert len(policy.next_batch(Budget(8, 200))) == 2
+
+
+@given(
+    queries=st.lists(
+        st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=1, max_size=20
+    ),
+    weight=st.sampled_from([0.5, 1.0, 2.0]),
+)
+def test_remaining_work_waits_for_a_bounded_time(queries, weight):
+    """A task is overtaken only by queries that arrived less than left / w after its own."""
+    tasks = [
+        task(query=n, left_ms=float(left), arrived_ms=float(arrived))
+        for n, (left, arrived) in enumerate(queries)
+    ]
+    order = [batch[0][0] for batch in served(filled(RemainingWork(weight), tasks), Budget(1))]
+    for position, one in enumerate(order):
+        for earlier in order[:position]:
+            later_by = earlier.rank.arrived_ms - one.rank.arrived_ms
+            assert later_by <= one.rank.left_ms / weight + 1
+
+
+def test_remaining_work_orders_a_query_by_its_longest_path():
+    """Ties inside a query: what most waits behind goes first."""
+    short, long = task(left_ms=5, path_ms=1), task(left_ms=5, path_ms=3)
+    assert [batch[0][0] for batch in served(filled(RemainingWork(), [short, long]), Budget(1))] == [
+        long,
+        short,
+    ]
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_says_its_name(name):
+    """The name that it is chosen by."""
+    assert POLICIES[name].name == name
