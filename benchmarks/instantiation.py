@@ -38,6 +38,7 @@ class Timed(GraphScheduler):
 
     seconds = 0.0
     queries = 0
+    all_started: asyncio.Event
 
     def start(self, query: Query, inputs: dict[str, Cell]) -> None:
         begin = time.process_time()
@@ -47,6 +48,8 @@ class Timed(GraphScheduler):
         self.draining = False
         Timed.seconds += time.process_time() - begin
         Timed.queries += 1
+        if Timed.queries == QUERIES:
+            Timed.all_started.set()
         self.ready(lambda: None)
 
 
@@ -54,7 +57,7 @@ async def measure(level: str, share: bool) -> float:
     """Microseconds a query."""
     plan = compile_workflow("advanced_rag", level=level, sets=FAKES)
     documents = [{"name": "d", "text": "a short text"}]
-    Timed.seconds, Timed.queries = 0.0, 0
+    Timed.seconds, Timed.queries, Timed.all_started = 0.0, 0, asyncio.Event()
     gc.collect()
     with patch("teola.runtime.runner.GraphScheduler", Timed):
         return await _started(plan, documents, share)
@@ -70,8 +73,7 @@ async def _started(plan: Plan, documents: list[dict[str, str]], share: bool) -> 
             asyncio.ensure_future(runner.run(question=f"q{i}", documents=documents))
             for i in range(QUERIES)
         ]
-        while Timed.queries < QUERIES:
-            await asyncio.sleep(0.001)
+        await Timed.all_started.wait()
         for run in runs:
             run.cancel()
         await asyncio.gather(*runs, return_exceptions=True)
