@@ -175,7 +175,8 @@ class Draft(WorkflowDraft):
         refs = [ref for kind in OUTPUTS for ref in self.ports.get(kind, ()) if "inputs" not in ref]
         if self.draw(st.integers(0, 3)):
             refs = [ref for ref in refs if ref not in used or self.draw(st.integers(0, 3)) == 0]
-            return {f"out{number}": ref for number, ref in enumerate(refs)}
+            if refs:
+                return {f"out{number}": ref for number, ref in enumerate(refs)}
         return super().outputs()
 
 

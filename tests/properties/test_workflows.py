@@ -22,7 +22,7 @@ HAPPENINGS = (
     "-O0 gives outputs",
 )
 
-LEAST = 0.05
+LEAST = 0.02
 """The share of the cases that has each of the hard shapes, at least."""
 
 
