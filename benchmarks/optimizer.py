@@ -34,7 +34,7 @@ from teola.runtime.pool import EnginePool
 from teola.runtime.result import RunResult
 
 WORKFLOWS = ("naive_rag", "advanced_rag")
-RUNS = 5
+RUNS = 3
 ABLATED = ("advanced_rag", "medium")
 CHAIN, ALL = "-O0", "-O2"
 
