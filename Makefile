@@ -37,8 +37,8 @@ test: lint  ## Install what tests need, run every check and test (ARGS go to pyt
 	$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-long
-test-long: $(READY_TEST)  ## Run 10,000 generated workflows and keep the summary (CASES, SEED, SECONDS)
-	CASES=$${CASES:-10000} $(BIN)/python -m pytest -s tests/properties $(ARGS)
+test-long: $(READY_TEST)  ## Run 10,000 generated workflows on all cores and keep the summary (CASES, SEED, SECONDS)
+	$(BIN)/python -m tests.properties.long $(ARGS)
 
 .PHONY: lint
 lint: $(READY_TEST)  ## Run linters, type checker and import rules

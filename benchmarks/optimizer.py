@@ -1,9 +1,11 @@
 """What the passes gain: one query at a time, the chain (-O0) against -O2, and each pass alone off.
 
 naive and advanced RAG, the three workloads of evaluation.md, embedded engines pinned to separate
-cores, nothing shared between queries, both sides alternating in one process on the same engines.
-Beside each: tokens of both sides, what the cost model predicts for the sizes that were measured,
-the bound, and the share of the possible gain ``(T_chain - T) / (T_chain - T_bound)``.
+cores, nothing shared between queries, both sides alternating in one process on the same engines:
+the same documents, and questions that differ in their number only. Beside each: tokens of both
+sides, what the cost model predicts for the sizes that were measured, the bound (and that of the
+plain formula, which lets a search begin before its collection is complete), and the share of the
+possible gain ``(T_chain - T) / (T_chain - T_bound)``. Costs are those of ``pinned_profile``.
 """
 
 from __future__ import annotations
@@ -11,15 +13,17 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.pinned_profile import PROFILE
 from benchmarks.report import save, spread
 from benchmarks.workloads import WORKLOADS, Workload
 from teola.compiler.api import compile_workflow
 from teola.compiler.cost.bound import bound
 from teola.compiler.cost.estimate import estimate
+from teola.compiler.cost.profile import Profiles, load_profiles
 from teola.compiler.cost.sizes import measured_sizes
 from teola.compiler.graph.expand import expand
 from teola.compiler.passes.pipeline import DEFAULT_PIPELINE
@@ -30,7 +34,7 @@ from teola.runtime.pool import EnginePool
 from teola.runtime.result import RunResult
 
 WORKFLOWS = ("naive_rag", "advanced_rag")
-RUNS = 5
+RUNS = 3
 ABLATED = ("advanced_rag", "medium")
 CHAIN, ALL = "-O0", "-O2"
 
@@ -48,11 +52,11 @@ class Side:
         """Begin anew."""
         self.seconds, self.first_token, self.results = [], [], []
 
-    async def run(self, pool: EnginePool, workload: Workload) -> None:
+    async def run(self, pool: EnginePool, inputs: Mapping[str, object]) -> None:
         """One query, alone."""
         async with Runner(self.plan, pool=pool, share=False) as runner:
             start, first = time.perf_counter(), None
-            async for event in runner.stream(**workload.inputs()):
+            async for event in runner.stream(**inputs):
                 if isinstance(event, TextDelta) and event.output == "answer" and first is None:
                     first = time.perf_counter() - start
                 if isinstance(event, RunFinished):
@@ -65,18 +69,18 @@ async def measure(workflow: str, workload: Workload, ablate: bool) -> dict[str, 
     """All sides, alternating; the first round only warms the engines up."""
     sets = workload.sets(workflow)
     sides = {
-        level: Side(compile_workflow(workflow, level=level[1:], sets=sets))
+        level: Side(compile_workflow(workflow, level=level[1:], sets=sets, profile=PROFILE))
         for level in (CHAIN, ALL)
     }
     if ablate:
         for step in DEFAULT_PIPELINE:
-            plan = compile_workflow(workflow, disable=[step.name], sets=sets)
+            plan = compile_workflow(workflow, disable=[step.name], sets=sets, profile=PROFILE)
             sides[f"{ALL} without {step.name}"] = Side(plan)
     async with EnginePool() as pool:
-        for warm_up in (True, *[False] * RUNS):
+        for number in range(RUNS + 1):
             for side in sides.values():
-                await side.run(pool, workload)
-            if warm_up:
+                await side.run(pool, workload.inputs(number))
+            if number == 0:
                 for side in sides.values():
                     side.forget()
     return sides
@@ -86,8 +90,13 @@ def figures(sides: dict[str, Side]) -> dict[str, Any]:
     """What the runs say."""
     medians = {name: statistics.median(side.seconds) for name, side in sides.items()}
     chain, best = medians[CHAIN], medians[ALL]
-    predicted = {name: _predicted(sides[name]) for name in (CHAIN, ALL)}
-    limit = bound(sides[ALL].plan.graph, _sizes(sides[ALL])).total_ms / 1000
+    profiles = load_profiles(PROFILE)
+    predicted = {name: _predicted(sides[name], profiles) for name in (CHAIN, ALL)}
+    graph, sizes = sides[ALL].plan.graph, _sizes(sides[ALL])
+    limits = {
+        "bound": bound(graph, sizes, profiles).total_ms / 1000,
+        "plain formula": bound(graph, sizes, profiles, path_only=True).total_ms / 1000,
+    }
     return {
         "seconds": {name: spread(side.seconds, 2) for name, side in sides.items()},
         "first answer token, seconds": {
@@ -102,10 +111,11 @@ def figures(sides: dict[str, Side]) -> dict[str, Any]:
         "prediction error": {
             name: f"{value / medians[name] - 1:+.0%}" for name, value in predicted.items()
         },
-        "bound, seconds": round(limit, 2),
-        "share of the possible gain": round((chain - best) / (chain - limit), 2)
-        if chain > limit
-        else "the bound is above the chain",
+        "bound, seconds": {name: round(limit, 2) for name, limit in limits.items()},
+        "share of the possible gain": {
+            name: round((chain - best) / (chain - limit), 2) if chain > limit else None
+            for name, limit in limits.items()
+        },
     }
 
 
@@ -113,8 +123,8 @@ def _sizes(side: Side) -> Any:
     return measured_sizes(side.results[-1].to_json(), side.plan.graph)
 
 
-def _predicted(side: Side) -> float:
-    return estimate(expand(side.plan.graph, _sizes(side))).total_ms / 1000
+def _predicted(side: Side, profiles: Profiles) -> float:
+    return estimate(expand(side.plan.graph, _sizes(side)), profiles).total_ms / 1000
 
 
 def _tokens(results: Sequence[RunResult]) -> tuple[float, float]:
@@ -126,6 +136,8 @@ def _tokens(results: Sequence[RunResult]) -> tuple[float, float]:
 
 def main() -> None:
     """Measure."""
+    if not PROFILE.exists():
+        raise SystemExit(f"{PROFILE} is missing: python -m benchmarks.run pinned_profile")
     found: dict[str, Any] = {}
     for workflow in WORKFLOWS:
         for workload in WORKLOADS:

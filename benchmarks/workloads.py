@@ -48,21 +48,18 @@ class Workload:
             found += [*RERANKER, f"modules.expand.with.sampling={expansion}"]
         return tuple(found)
 
-    def inputs(self) -> Mapping[str, object]:
-        """New inputs, never asked before: no prefix of an earlier prompt is in a cache."""
-        number = next(_questions)
+    def inputs(self, number: int = 0) -> Mapping[str, object]:
+        """The documents and the subject of a number; the question was never asked before, so that
+        no prefix of its prompts is in a cache."""
         text = "".join(path.read_text("utf-8") for path in sorted(_pages()))
         start = (number * 7919) % (len(text) - CHARACTERS * self.chunks)
         documents = [
             {"name": f"part{index}", "text": text[start + index * CHARACTERS :][:CHARACTERS]}
             for index in range(self.chunks)
         ]
-        return {"documents": documents, "question": _question(number)}
-
-
-def _question(number: int) -> str:
-    subject = SUBJECTS[number % len(SUBJECTS)]
-    return f"{number}: what does the manual say about {subject}, and when should I use it?"
+        subject = SUBJECTS[number % len(SUBJECTS)]
+        question = f"what does the manual say about {subject}, and when should I use it?"
+        return {"documents": documents, "question": f"{next(_questions):04}: {question}"}
 
 
 def _pages() -> list[Path]:

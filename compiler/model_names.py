@@ -24,6 +24,9 @@ KNOWN_MODELS: Mapping[str, str] = {
 SPECIAL_TOKENS: Mapping[str, int] = {"smollm2-135m-instruct": 0, "all-minilm-l6-v2": 2}
 """Known models -> tokens that their tokenizer adds to each text."""
 
+TEXT_LIMITS: Mapping[str, int] = {"all-minilm-l6-v2": 256}
+"""Known embedders -> tokens of the longest text that they take, special ones included."""
+
 
 def choices(kind: str) -> str:
     """Say how weights for a model of ``kind`` may be named."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from teola.runtime.engines.protocol import Failure, Request
+from teola.runtime.engines.protocol import Counted, Failure, Request
 from teola.runtime.errors import ModuleError
 from teola.runtime.hosts.errors import EngineDied
 from teola.runtime.policies import Budget, Policy, Slice
@@ -81,9 +81,12 @@ class BatchScheduler(TaskQueue[Runs]):
             if watched is not None:
                 self.watch.close(watched, results, len(self.queue))
             self.sent, self.running = [], None
-            for part, result, generation in zip(batch, results, generations, strict=True):
+            tokens = results.tokens if isinstance(results, Counted) else [()] * len(batch)
+            for part, result, counts, generation in zip(
+                batch, results, tokens, generations, strict=True
+            ):
                 if part.task.generation == generation:
-                    part.task.deliver(part.indices, result)
+                    part.task.deliver(part.indices, result, counts)
 
     async def _run(self, batch: Sequence[Slice]) -> Sequence[Sequence[Any] | Failure]:
         """Run a batch; an exception is a failure of all of it."""

@@ -24,7 +24,13 @@ from teola.runtime.pool import EnginePool
 from teola.runtime.pool_engine import PooledEngine
 from teola.runtime.values import Cell, Key, Source
 from teola.runtime.work.cpu import run_cpu
-from teola.runtime.work.items import discard_items, drop_collection, publish_items, run_items
+from teola.runtime.work.items import (
+    discard_items,
+    drop_collection,
+    publish_items,
+    run_items,
+    tell_progress,
+)
 from teola.runtime.work.text import run_text
 from teola.runtime.work.warm import run_warm
 
@@ -104,24 +110,28 @@ class GraphScheduler:
         """The content key of every top-level node, known from the inputs alone."""
         keys: dict[str, Key | None] = {}
         for prepared in self.blueprint.top:
-            parts: list[bytes] = []
-            part: Key | None
-            for name, operand in prepared.inputs:
-                if isinstance(operand, Const):
-                    part = prepared.constants[name].key
-                else:
-                    part = self._port_key(operand, inputs, keys)
-                    if part and operand.fields:
-                        fields = ".".join(operand.fields).encode()
-                        part = digest(part, fields, of_json(operand.default))
-                if part is None:
-                    break
-                parts += [name.encode(), part]
-            complete = len(parts) == 2 * len(prepared.inputs)
-            keys[prepared.id] = (
-                digest(prepared.static, *parts) if complete and prepared.static else None
-            )
+            keys[prepared.id] = self._node_key(prepared, inputs, keys)
         return keys
+
+    def _node_key(
+        self, prepared: Prepared, inputs: Mapping[str, Cell], keys: Mapping[str, Key | None]
+    ) -> Key | None:
+        if prepared.static is None:
+            return None
+        parts = [prepared.static]
+        for name, operand in prepared.inputs:
+            part: Key | None
+            if isinstance(operand, Const):
+                part = prepared.constants[name].cell.key
+            else:
+                part = self._port_key(operand, inputs, keys)
+                if part and operand.fields:
+                    fields = ".".join(operand.fields).encode()
+                    part = digest(part, fields, of_json(operand.default))
+            if part is None:
+                return None
+            parts += (name.encode(), part)
+        return digest(*parts)
 
     @staticmethod
     def _port_key(
@@ -144,7 +154,7 @@ class GraphScheduler:
                 consumers
                 and prepared.static is not None
                 and prepared.id not in self.outputs
-                and all(consumer in satisfied for consumer in consumers)
+                and satisfied.issuperset(consumers)
             ):
                 skipped.add(prepared.id)
                 satisfied.add(prepared.id)
@@ -252,6 +262,8 @@ class GraphScheduler:
 
     def publish(self, run: Run) -> None:
         """End a run whose groups are all in."""
+        if run.prepared.form == "engine" and run.prepared.streams:
+            tell_progress(run)
         operation = run.prepared.operation
         outputs = operation.outputs if operation else {}
         values: dict[str, Any] = getattr(run, "values", {})
@@ -297,7 +309,7 @@ class GraphScheduler:
 def _sources(prepared: Prepared, scope: Scope) -> dict[str, Source]:
     constants = prepared.constants
     return {
-        name: Source(constants[name]) if isinstance(operand, Const) else scope.source(operand)
+        name: scope.source(operand) if isinstance(operand, Ref) else constants[name]
         for name, operand in prepared.inputs
     }
 

@@ -13,7 +13,7 @@ SIZE = 16
 
 def digest(*parts: bytes) -> Key:
     """One key from parts; their lengths are part of it, so that no two lists of parts are one."""
-    lengths = repr([len(part) for part in parts]).encode()
+    lengths = repr(list(map(len, parts))).encode()
     return blake2b(b"".join((lengths, *parts)), digest_size=SIZE).digest()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any
 
 from teola.compiler.engines import LOCAL
@@ -71,10 +72,11 @@ class PooledEngine:
         """The engine's life: handles to state of another one are void."""
         return self.handle.epoch if self.handle is not None else 0
 
-    def _job(self, work: Coroutine[Any, Any, None]) -> None:
+    def _job(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         job = asyncio.get_running_loop().create_task(work)
         self.jobs.add(job)
         job.add_done_callback(self.jobs.discard)
+        return job
 
     def when_fetched(self, action: Action) -> None:
         """Call ``action`` once the weights (and so the tokenizer) are local."""
@@ -108,8 +110,7 @@ class PooledEngine:
     async def _start(self) -> None:
         try:
             await self._fetch()
-            self.fetched = True
-            self._reached("fetched")
+            reading = self._job(self._read_tokenizer())
             self.status("loading", None, str(self.config.get("model") or ""))
             handle = connect(self.entry, self.config, on_status=self.status)
             handle = self.wrap(handle, self.config)
@@ -117,6 +118,7 @@ class PooledEngine:
             if self.kind == "llm":
                 handle.listen(self.calls.events)
             self.capabilities = self._checked(await handle.start())
+            await reading
             self._up(handle)
         except TeolaError as error:
             self._failed(error)
@@ -140,6 +142,16 @@ class PooledEngine:
             ensure, self.config, progress, cancelled=self.stop_fetching
         )
         self.config["path"] = str(folder)
+
+    async def _read_tokenizer(self) -> None:
+        """Have the tokenizer there before somebody asks for it: reading it would hold up the loop.
+        That it cannot be read, whoever asks for it is told."""
+        if self.entry.weights and self.kind in ("llm", "embedder"):
+            with suppress(TeolaError):
+                self._tokenizer = await asyncio.to_thread(load_tokenizer, self.config)
+        if self.error is None:
+            self.fetched = True
+            self._reached("fetched")
 
     def _checked(self, found: Capabilities) -> Capabilities:
         """What an engine can do; one that would never be given anything is an error."""

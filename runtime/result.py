@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 class TimelineEntry:
     """One task: times are seconds after the query's start; ``queued_s`` is when its inputs were
     there. ``path`` holds the region indices, ``items`` the number of items; ``prompt_tokens`` and
-    ``completion_tokens`` are those of an LLM call or a warm-up."""
+    ``completion_tokens`` are those of an LLM call or a warm-up. ``emitted``: the items of each list
+    that it gave, by port; ``item_tokens``: the tokens of one item that it took, where somebody
+    counts them (a mean; equal items of an engine count once); ``text_tokens``: those of each text
+    of the workflow's inputs that a call's prompt has, by port."""
 
     primitive: str
     module: str
@@ -29,6 +32,9 @@ class TimelineEntry:
     items: int
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    emitted: Mapping[str, int] = field(default_factory=dict)
+    item_tokens: float | None = None
+    text_tokens: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass

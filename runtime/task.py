@@ -30,6 +30,7 @@ class Task:
         "attempt",
         "check",
         "common",
+        "counted",
         "failed",
         "failure",
         "finished",
@@ -64,7 +65,7 @@ class Task:
         limits: Limits,
         on_done: Callable[[list[Any]], None],
         on_fail: Callable[[ModuleError], None],
-        on_progress: Callable[[int, int], None] | None = None,
+        on_progress: Callable[[int], None] | None = None,
         on_start: Callable[[], None] | None = None,
     ) -> None:
         self.operation, self.items, self.common = operation, items, common
@@ -87,6 +88,7 @@ class Task:
         self.timer: asyncio.TimerHandle | None = None
         self.requeue: Callable[[Task], None] | None = None
         self.check: Callable[[], None] | None = None
+        self.counted: Callable[[Sequence[int]], None] | None = None
 
     def queued(self, requeue: Callable[[Task], None]) -> None:
         """The task has a queue to come back to."""
@@ -134,8 +136,14 @@ class Task:
             self.on_start()
             self.on_start = None
 
-    def deliver(self, indices: Sequence[int], results: Sequence[Any] | Failure) -> None:
-        """The results of a slice, one an index, or one failure for all."""
+    def deliver(
+        self,
+        indices: Sequence[int],
+        results: Sequence[Any] | Failure,
+        tokens: Sequence[int] = (),
+    ) -> None:
+        """The results of a slice, one an index, or one failure for all; and the tokens of its
+        items where the engine has counted them."""
         if self.over:
             return
         if isinstance(results, Failure):
@@ -143,9 +151,11 @@ class Task:
             self.failed += tuple(indices)
         else:
             self._take(indices, results)
+            if self.counted is not None and tokens:
+                self.counted(tokens)
         self.running -= len(indices)
-        if self.on_progress is not None and len(self.items) > 1:
-            self.on_progress(self.finished, len(self.items))
+        if self.on_progress is not None:
+            self.on_progress(self.finished)
         if self.running == 0 and not self.todo:
             self._settle()
 

@@ -17,7 +17,8 @@ class Cell:
 
     ``items`` is the list so far (list ports only), ``value`` the whole once ``done``. Text ports
     pass on deltas to ``on_text`` while they are decoded. ``readers`` counts the consumers still
-    to come: at zero the value is dropped, unless ``pinned``.
+    to come: at zero the value is dropped, unless ``pinned``. ``length`` is that of a list that has
+    ended, dropped or not.
     """
 
     __slots__ = (
@@ -26,6 +27,7 @@ class Cell:
         "followers",
         "items",
         "key",
+        "length",
         "on_done",
         "on_growth",
         "on_text",
@@ -38,6 +40,7 @@ class Cell:
     def __init__(self, key: Key | None = None, is_list: bool = False) -> None:
         self.key = key
         self.items: list[Any] | None = [] if is_list else None
+        self.length: int | None = None
         self.value: Any = None
         self.done = False
         self.dropped = False
@@ -84,7 +87,9 @@ class Cell:
         on yet leaves now."""
         if self.on_text and isinstance(value, str) and value.startswith(self.text):
             self.add_text(value[len(self.text) :])
-        self.value = self.items if self.items is not None else value
+        if self.items is not None:
+            value, self.length = self.items, len(self.items)
+        self.value = value
         self.done = True
         listeners = (*self.on_growth, *self.on_done)
         self.on_growth, self.on_done, self.on_text, self.followers = (), (), (), ()

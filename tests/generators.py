@@ -344,6 +344,8 @@ documents = st.lists(sentences, max_size=3).map(
     lambda found: [{"name": f"d{n}.txt", "text": text} for n, text in enumerate(found)]
 )
 latencies = st.sampled_from([0, 0, 1, 7, 50])
+SIZES = (10, 20, 60)
+"""Of chunks, in tokens."""
 
 
 @dataclass
@@ -365,7 +367,8 @@ class WorkflowDraft:
         inputs: dict[str, str],
         settings: dict[str, Any],
         **outputs: str,
-    ) -> None:
+    ) -> str:
+        """A module; gives its name."""
         id_ = f"m{len(self.modules)}"
         entry: dict[str, Any] = {"uses": uses, "inputs": inputs}
         if settings:
@@ -376,12 +379,13 @@ class WorkflowDraft:
         self.modules[id_] = {key: value for key, value in entry.items() if value}
         for port, kind in outputs.items():
             self.ports.setdefault(kind, []).append(f"{id_}.{port}")
+        return id_
 
     def sampling(self) -> dict[str, Any]:
         return {"sampling": {"max_tokens": self.draw(st.sampled_from([12, 40, 80]))}}
 
-    def chunk(self) -> None:
-        size = self.draw(st.sampled_from([10, 20, 60]))
+    def chunk(self, size: int | None = None) -> None:
+        size = size or self.draw(st.sampled_from(SIZES))
         documents_ref = self.pick("documents") or "inputs.documents"
         settings = {"size": size, "overlap": self.draw(st.sampled_from([0, 3]))}
         self.add("chunk", {"documents": documents_ref}, settings, chunks="chunks")

@@ -17,6 +17,7 @@ from teola.compiler.check.prompts import check_prompts
 from teola.compiler.check.sampling import check_sampling
 from teola.compiler.check.settings import find_definition, read_settings
 from teola.compiler.check.sizes import check_sizes
+from teola.compiler.check.text_limits import lint_limits
 from teola.compiler.diagnostics import Diagnostics
 from teola.compiler.graph.module_graph import ModuleGraph
 from teola.compiler.overrides import apply_overrides
@@ -81,4 +82,5 @@ def _check_meaning(
     if order is None or spec is None or diagnostics.errors:
         return None
     lint_unused(context, outputs)
+    lint_limits(context, engines)
     return assemble(context, spec, order, outputs, engines)

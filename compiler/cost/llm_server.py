@@ -29,11 +29,12 @@ class _Step:
 
 class LlmServer:
     """An LLM that batches continuously: a step takes prompt tokens up to its budget, requests
-    before warm-ups, and one token of every sequence that decodes; it costs the prefill of the
-    chunks (its base once, where a prompt begins) and one decode step of the sequences. A prefill
-    gives the first token. Warm-ups are admitted one at a time and where no request waits; one that
-    is still queued when its call comes is dropped, one that runs is waited for, and what a finished
-    one prefilled is saved. Steps without prompts are taken together, up to the next event.
+    before warm-ups, and one token of every sequence that decodes. It costs the prefill of the
+    chunks (its base once, where a prompt begins), or a decode step's base if that is more (the
+    weights are read once for both), and a decode step's items. A prefill gives the first token.
+    Warm-ups are admitted one at a time and where no request waits; one that is still queued when
+    its call comes is dropped, one that runs is waited for, and what a finished one prefilled is
+    saved. Steps without prompts are taken together, up to the next event.
     """
 
     def __init__(
@@ -52,8 +53,7 @@ class LlmServer:
         )
         self.most = most_requests(settings)
         self.kv = _kv_tokens(settings)
-        budget = settings.get("batch_tokens")
-        self.budget = budget if isinstance(budget, int) and budget > 0 else STEP_TOKENS
+        self.budget = prompt_budget(settings)
         self.waiting: deque[int] = deque()
         self.hints: list[int] = []
         self.filling: dict[int, int] = {}
@@ -175,7 +175,7 @@ class LlmServer:
         self.begun |= fresh
         cost += len(fresh) * self.prefill.item_ms + (self.prefill.base_ms if fresh else 0)
         if self.decoding:
-            cost += self.decode.latency_ms(len(self.decoding))
+            cost = max(cost, self.decode.base_ms) + len(self.decoding) * self.decode.item_ms
         self._run(_Step(self.simulation.now, cost, 1, chunks, tuple(self.decoding)))
 
     def _run(self, step: _Step) -> None:
@@ -204,6 +204,12 @@ class LlmServer:
                 self.warmed.add(task)
                 self.waiting.extend(self.followers.pop(task, ()))
             self._finish(task)
+
+
+def prompt_budget(settings: Mapping[str, Json]) -> int:
+    """Prompt tokens of one step at most."""
+    budget = settings.get("batch_tokens")
+    return budget if isinstance(budget, int) and budget > 0 else STEP_TOKENS
 
 
 def _kv_tokens(settings: Mapping[str, Json]) -> int | None:

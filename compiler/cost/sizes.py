@@ -129,14 +129,15 @@ def measured_sizes(run: Mapping[str, Any], graph: PGraph) -> Sizes:
     Each timeline entry says with ``items`` how many items its primitive took, which is the length
     of the lists that feed it. Where an entry has them, these say more: ``emitted`` (output port ->
     items), ``prompt_tokens`` and ``completion_tokens`` of a call, ``item_tokens`` (the tokens of
-    one item, a mean). Several instances of one primitive give their mean. Without tokens by call,
-    each call has the mean of ``usage``.
+    one item, a mean), ``text_tokens`` (input port of a prompt -> tokens). Several instances of one
+    primitive give their mean. Without tokens by call, each call has the mean of ``usage``.
     """
     found = _Measured()
     for entry in run.get("timeline") or ():
         node = graph.by_id.get(entry.get("primitive"))
         if node is not None:
             _measure(found, entry, node)
+            _texts(found, entry, graph.by_id.get(_head(node) or ""))
     _usage(found, run.get("usage") or {}, graph)
     return Sizes(_means(found.items), _means(found.tokens), "measured")
 
@@ -167,6 +168,13 @@ def _measure(found: _Measured, entry: Mapping[str, Any], node: Node) -> None:
     for name, key in (("prompt_tokens", _head(node)), ("completion_tokens", node.id)):
         if entry.get(name) is not None and _is_call(node) and key is not None:
             found.tokens.setdefault(key, []).append(entry[name])
+
+
+def _texts(found: _Measured, entry: Mapping[str, Any], head: Node | None) -> None:
+    for port, tokens in (entry.get("text_tokens") or {}).items():
+        ref = head.inputs.get(port) if head is not None else None
+        if isinstance(ref, Ref):
+            found.tokens.setdefault(size_name(ref), []).append(tokens)
 
 
 def _lined_up(node: Primitive) -> bool:

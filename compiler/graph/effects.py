@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from teola.compiler.graph.operations import OPERATIONS, Resolve, same_resource
+from teola.compiler.graph.operations import OPERATIONS, Resolve, no_effects, same_resource
 from teola.compiler.graph.pgraph import Const, Edge, Json, Node, Primitive, Ref
 
 
@@ -40,17 +40,24 @@ Engines = Mapping[str, Mapping[str, Json]]
 def effects(nodes: Sequence[Node], engines: Engines) -> list[Effect]:
     """Every primitive with an effect, in chain order; engines of equal settings are one."""
     found = []
+    rows = {row.name: row for row in OPERATIONS.values() if row.effects is not no_effects}
     resolve = resolver({node.id: node for node in nodes})
-    homes = {
+    homes = homes_of(engines)
+    for node in nodes:
+        if not isinstance(node, Primitive) or node.operation not in rows:
+            continue
+        reads, writes = rows[node.operation].effects(node, resolve)
+        if reads or writes:
+            found.append(Effect(node, _at_home(reads, homes), _at_home(writes, homes)))
+    return found
+
+
+def homes_of(engines: Engines) -> dict[str, str]:
+    """Engine name -> the first engine with the same settings."""
+    return {
         name: next(other for other, same in engines.items() if same == config)
         for name, config in engines.items()
     }
-    for node in nodes:
-        if isinstance(node, Primitive) and (operation := OPERATIONS.get(node.operation)):
-            reads, writes = operation.effects(node, resolve)
-            if reads or writes:
-                found.append(Effect(node, _at_home(reads, homes), _at_home(writes, homes)))
-    return found
 
 
 def _at_home(resources: frozenset[str], homes: Mapping[str, str]) -> frozenset[str]:
@@ -75,11 +82,13 @@ def effect_edges(nodes: Sequence[Node], engines: Engines) -> frozenset[Edge]:
     A primitive inside a region is stood for by the region, as seen from outside: an effect on a
     region waits for all its items (compiler.md, "Streams").
     """
+    touching = effects(nodes, engines)
+    if len(touching) < 2:
+        return frozenset()
     parents = {node.id: node.region for node in nodes}
     edges = set()
-    for first, second in combinations(effects(nodes, engines), 2):
-        reads_it = any(ref.node == first.node.id for _, ref in second.node.references)
-        if not reads_it and conflict(first, second):
+    for first, second in combinations(touching, 2):
+        if first.node.id not in second.node.sources and conflict(first, second):
             source, target = _lift(first.node.id, second.node.id, parents)
             if source != target:
                 edges.add(Edge("effect", source, target))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from teola.compiler.graph.operations import input_kind, output_port
+from teola.compiler.graph.operations import input_kinds, output_port
 from teola.compiler.graph.pgraph import INPUTS, Const, Node, Operand, PGraph, Ref
 
 
@@ -47,7 +47,7 @@ class Lengths:
 
 
 def _lists(node: Node) -> list[Operand]:
-    kinds = {name: input_kind(node, name) for name in node.inputs}
+    kinds = input_kinds(node)
     return [node.inputs[name] for name, kind in kinds.items() if kind in ("map", "scan", "gather")]
 
 

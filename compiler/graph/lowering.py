@@ -7,7 +7,7 @@ from typing import Literal
 
 from teola.compiler.graph.effects import effect_edges
 from teola.compiler.graph.module_graph import ModuleGraph, WorkflowOutput
-from teola.compiler.graph.pgraph import INPUTS, Edge, Node, OutputPort, PGraph, Ref, Region
+from teola.compiler.graph.pgraph import INPUTS, Edge, Node, OutputPort, PGraph, Ref
 from teola.compiler.modules.build import Build
 
 
@@ -58,12 +58,9 @@ def _ends(nodes: Sequence[Node]) -> tuple[list[str], list[str]]:
     awaited: set[str] = set()
     for node in nodes:
         here = place[node.id]
-        found = [ref for _, ref in node.references]
-        if isinstance(node, Region):
-            found += node.results.values()
-        for ref in found:
-            there = place.get(ref.node)
-            if there is not None and there != here:
+        for source in node.sources:
+            there = place.get(source, here)
+            if there != here:
                 waiting.add(here)
                 awaited.add(there)
     top = [node.id for node in nodes if not node.region]

@@ -56,7 +56,8 @@ class Out:
         return self.type.startswith("list<")
 
 
-def _no_effects(_: Primitive, __: Resolve) -> tuple[frozenset[str], frozenset[str]]:
+def no_effects(_: Primitive, __: Resolve) -> tuple[frozenset[str], frozenset[str]]:
+    """The effects of an operation that touches no resource."""
     return frozenset(), frozenset()
 
 
@@ -86,7 +87,7 @@ class Operation:
     inputs: Mapping[str, In]
     outputs: Mapping[str, Out]
     extra: In | None = None
-    effects: Effects = field(default=_no_effects)
+    effects: Effects = field(default=no_effects)
     pure: bool = True
     deterministic: Callable[[Primitive], bool] = field(default=_always)
     idempotent: bool = True
@@ -242,6 +243,21 @@ def input_kind(node: Node, name: str) -> Kind | None:
         return _REGION_INPUTS.get((node.kind, name))
     operation = OPERATIONS.get(node.operation)
     port = input_port(operation, name) if operation else None
+    return _kind(node, port)
+
+
+def input_kinds(node: Node) -> dict[str, Kind | None]:
+    """How a node takes each of its inputs."""
+    if not isinstance(node, Primitive):
+        return {name: _REGION_INPUTS.get((node.kind, name)) for name in node.inputs}
+    operation = OPERATIONS.get(node.operation)
+    if operation is None:
+        return dict.fromkeys(node.inputs)
+    ports, extra = operation.inputs, operation.extra
+    return {name: _kind(node, ports.get(name, extra)) for name in node.inputs}
+
+
+def _kind(node: Primitive, port: In | None) -> Kind | None:
     if port is None:
         return None
     gathers = port.gather_when is not None and node.config.get(port.gather_when)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
 
+from teola.compiler.graph.lazy import lazy
+
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """Plain data: what configs, constants and plans are made of."""
 
@@ -28,6 +30,10 @@ class Ref:
     fields: tuple[str, ...] = ()
     stream: bool = False
     default: tuple[Json] | None = None
+
+    def streamed(self) -> Ref:
+        """The same list, delivered item by item."""
+        return Ref(self.node, self.port, self.fields, True, self.default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +60,17 @@ class _Node:
     inputs: Mapping[str, Operand]
     guard: tuple[Guard, ...]
 
-    @cached_property
+    @lazy
     def references(self) -> tuple[tuple[str, Ref], ...]:
         """(input name, reference) of every operand that is one, guards as ``?``."""
         found = [(name, one) for name, one in self.inputs.items() if isinstance(one, Ref)]
         found += [("?", guard.condition) for guard in self.guard]
         return tuple(found)
+
+    @lazy
+    def sources(self) -> frozenset[str]:
+        """The nodes (and ``INPUTS``) that the references name."""
+        return frozenset([ref.node for _, ref in self.references])
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import reduce
-from operator import or_
 
 from teola.compiler.graph.pgraph import INPUTS, Node, Operand, PGraph, Primitive, Ref, Region
 
@@ -33,7 +31,10 @@ class Readiness:
         """The work that must have ended before the value is there."""
         if not isinstance(operand, Ref) or operand.node == INPUTS:
             return 0
-        return self._port(operand)
+        node = self.graph.by_id[operand.node]
+        if isinstance(node, Region) and operand.port not in node.results:
+            return self._bound(node, operand.port)
+        return self.after(node)
 
     def names(self, work: Work) -> frozenset[str]:
         """The ids of the primitives in ``work``."""
@@ -41,13 +42,10 @@ class Readiness:
 
     def of_all(self, operands: Iterable[Operand]) -> Work:
         """The work that must have ended before all of the values are there."""
-        return _union(self.of(operand) for operand in operands)
-
-    def _port(self, ref: Ref) -> Work:
-        node = self.graph.by_id[ref.node]
-        if isinstance(node, Region) and ref.port not in node.results:
-            return self._bound(node, ref.port)
-        return self.after(node)
+        found = 0
+        for operand in operands:
+            found |= self.of(operand)
+        return found
 
     def _bound(self, region: Region, port: str) -> Work:
         """What a body sees: a fold's state is there when the iteration before has ended, all else
@@ -65,8 +63,9 @@ class Readiness:
         behind."""
         around = self.graph.by_id.get(node.region)
         found = self._begins(around) if isinstance(around, Region) else 0
-        before = (self.graph.by_id[one] for one in self.awaited.get(node.id, ()))
-        return found | _union(self.after(one) for one in before)
+        for before in self.awaited.get(node.id, ()):
+            found |= self.after(self.graph.by_id[before])
+        return found
 
     def after(self, node: Node) -> Work:
         """The work that must have ended before ``node`` has."""
@@ -74,7 +73,8 @@ class Readiness:
             self._after[node.id] = 0
             found = self.before(node)
             if isinstance(node, Region):
-                found |= _union(self.after(one) for one in self.bodies.get(node.id, ()))
+                for inner in self.bodies.get(node.id, ()):
+                    found |= self.after(inner)
             elif self.takes_time(node):
                 found |= self._bits.setdefault(node.id, 1 << len(self._bits))
             self._after[node.id] = found
@@ -84,13 +84,11 @@ class Readiness:
         """The work that must have ended before ``node`` begins."""
         if node.id not in self._before:
             self._before[node.id] = 0
-            needed = self.of_all(ref for _, ref in node.references)
-            self._before[node.id] = self._around(node) | needed
+            found = self._around(node)
+            for _, ref in node.references:
+                found |= self.of(ref)
+            self._before[node.id] = found
         return self._before[node.id]
-
-
-def _union(work: Iterable[Work]) -> Work:
-    return reduce(or_, work, 0)
 
 
 def part_of(some: Work, whole: Work) -> bool:

@@ -14,7 +14,7 @@ from teola.compiler.cost.sizes import Sizes, size_name
 from teola.compiler.errors import CompileError, GraphError
 from teola.compiler.graph.dependencies import dependencies
 from teola.compiler.graph.egraph import EGraph, Form, Task
-from teola.compiler.graph.operations import input_kind
+from teola.compiler.graph.operations import input_kinds
 from teola.compiler.graph.pgraph import (
     INPUTS,
     Const,
@@ -240,8 +240,8 @@ class Unrolling(ABC):
 
     def lists(self, node: Node) -> dict[str, str]:
         """The inputs that are lists to a node's operation, with their kinds."""
-        kinds = {name: input_kind(node, name) for name in node.inputs}
-        return {name: kind for name, kind in kinds.items() if kind in ("map", "scan", "gather")}
+        kinds = input_kinds(node).items()
+        return {name: kind for name, kind in kinds if kind in ("map", "scan", "gather")}
 
     def fixed(self, node: Node, scope: Scope, but: Collection[str]) -> Waits:
         """What the inputs of a node wait for, those in ``but`` left out."""

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from teola.compiler.errors import GraphError
-from teola.compiler.graph.dependencies import all_references, dependencies, region_paths
+from teola.compiler.graph.dependencies import dependencies, region_paths
 from teola.compiler.graph.effects import effect_edges
 from teola.compiler.graph.operations import (
     OPERATIONS,
     Operation,
     input_kind,
-    input_port,
     output_port,
 )
 from teola.compiler.graph.pgraph import (
@@ -69,6 +68,16 @@ class _Verifier:
 
     def run(self) -> list[str]:
         self.check_ids()
+        if self.changed is None or self.changed:
+            self.check_nodes()
+            self.check_units()
+        self.check_outputs()
+        self.check_edges()
+        if not self.problems:
+            self.check_order()
+        return self.problems
+
+    def check_nodes(self) -> None:
         for node in self.graph.nodes:
             if self.is_known(node):
                 continue
@@ -78,12 +87,6 @@ class _Verifier:
                 self.check_region(node)
             for name, ref in node.references:
                 self.check_ref(node.id, name, ref, self.scope(node))
-        self.check_units()
-        self.check_outputs()
-        self.check_edges()
-        if not self.problems:
-            self.check_order()
-        return self.problems
 
     def is_known(self, node: Node) -> bool:
         """Whether the node, all that it names and all that is around it is as it was when it was
@@ -91,9 +94,13 @@ class _Verifier:
         changed = self.changed
         if changed is None or node.id in changed or "hint" in node.config:
             return False
+        if not changed.isdisjoint(node.sources):
+            return False
         if node.region and not changed.isdisjoint(self.paths[node.id]):
             return False
-        return not any(ref.node in changed for _, ref in all_references(node))
+        return isinstance(node, Primitive) or changed.isdisjoint(
+            ref.node for ref in node.results.values()
+        )
 
     def say(self, node_id: str, what: str) -> None:
         self.problems.append(f"%{node_id}: {what}")
@@ -123,8 +130,8 @@ class _Verifier:
             self.say(node.id, f"there is no operation {node.operation!r}")
             return
         self.check_engine(node, operation)
-        for name in node.inputs:
-            if input_port(operation, name) is None:
+        for name in node.inputs if operation.extra is None else ():
+            if name not in operation.inputs:
                 self.say(node.id, f"{node.operation} has no input {name!r}")
         for name, port in operation.inputs.items():
             if port.required and name not in node.inputs:
@@ -149,11 +156,9 @@ class _Verifier:
             )
 
     def check_streams(self, node: Primitive) -> None:
-        streams = False
-        for name, operand in node.inputs.items():
-            if not isinstance(operand, Ref) or not operand.stream:
-                continue
-            streams = True
+        inputs = node.inputs.items()
+        streams = [name for name, one in inputs if isinstance(one, Ref) and one.stream]
+        for name in streams:
             kind = input_kind(node, name)
             if kind not in ("map", "scan", None):
                 self.say(node.id, f"a stream cannot enter {name!r}: it is a {kind} input")
@@ -222,10 +227,16 @@ class _Verifier:
 
     def check_units(self) -> None:
         """A prefill has exactly one decode, on its engine, under its guard, in its region."""
-        primitives = [node for node in self.graph.nodes if isinstance(node, Primitive)]
-        heads = {node.id: (node, unit) for node in primitives if (unit := self.unit_of(node))}
+        units = {row.name: row.unit for row in OPERATIONS.values() if row.unit is not None}
+        heads = {
+            node.id: (node, units[node.operation])
+            for node in self.graph.nodes
+            if isinstance(node, Primitive) and node.operation in units
+        }
         followers: dict[str, list[Primitive]] = {}
         for node in self.graph.nodes:
+            if heads.keys().isdisjoint(node.sources):
+                continue
             for _, ref in node.references:
                 if ref.node not in heads:
                     continue
@@ -274,11 +285,11 @@ class _Verifier:
 
     def check_order(self) -> None:
         """Nodes stand in chain order: each after what it waits for."""
+        if self.is_in_order():
+            return
         needs = dependencies(self.graph)
         place = {node.id: number for number, node in enumerate(self.graph.nodes)}
         late = [(a, b) for a, found in needs.items() for b in found if place[b] > place[a]]
-        if not late:
-            return
         try:
             TopologicalSorter(needs).prepare()
         except CycleError as error:
@@ -286,3 +297,13 @@ class _Verifier:
             return
         for target, source in sorted(late):
             self.say(target, f"stands before %{source}, which it waits for")
+
+    def is_in_order(self) -> bool:
+        """Whether each node stands after what it names. Regions stand together, so that this is
+        enough: what holds for two nodes holds for the regions around them."""
+        place: dict[str, int] = {INPUTS: 0}
+        for node in self.graph.nodes:
+            place[node.id] = len(place)
+            if not place.keys() >= node.sources:
+                return False
+        return all(place[edge.source] < place[edge.target] for edge in self.graph.edges)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from teola.compiler.graph.effects import Effect, conflict, effects
+from teola.compiler.graph.effects import Effect, conflict, effects, homes_of
 from teola.compiler.graph.operations import OPERATIONS
 from teola.compiler.graph.pgraph import Edge, Node, Operand, PGraph, Primitive, Ref, Region
 from teola.compiler.passes.base import Context, Pass
@@ -34,6 +33,9 @@ Twins = dict[str, str]
 
 Signature = tuple[object, ...]
 
+Unit = tuple[Node, ...]
+"""What is kept or dropped together."""
+
 
 class _Search:
     """Finds twins in chain order, so that what uses twins can be found to be twins too."""
@@ -41,14 +43,13 @@ class _Search:
     def __init__(self, graph: PGraph) -> None:
         self.graph = graph
         self.twins: Twins = {}
-        self.seen: dict[Signature, list[tuple[Node, ...]]] = {}
+        self.alone: dict[Signature, Unit] = {}
+        self.seen: dict[Signature, list[Unit]] = {}
         self.effects = effects(graph.nodes, graph.engines)
         self.place = {node.id: number for number, node in enumerate(graph.nodes)}
         self.touched = {effect.node.id: effect for effect in self.effects}
-        self.homes = {
-            name: next(other for other, same in graph.engines.items() if same == config)
-            for name, config in graph.engines.items()
-        }
+        self.homes = homes_of(graph.engines)
+        self.tails = {row.unit for row in OPERATIONS.values()}
         self.awaited: dict[str, list[str]] = {}
         for edge in sorted(graph.edges):
             if edge.kind == "effect":
@@ -65,13 +66,15 @@ class _Search:
                     self.compare(unit)
         return self.twins
 
-    def unit(self, node: Node) -> tuple[Node, ...]:
-        """What is kept or dropped together, ending with ``node``; () where it is no unit's end."""
+    def unit(self, node: Node) -> Unit:
+        """The unit that a node ends, or of a region begins; () where it is inside of one."""
         if isinstance(node, Region):
             return (node, *self.body(node))
         operation = OPERATIONS[node.operation]
         if operation.hint or operation.unit:
             return ()
+        if node.operation not in self.tails:
+            return (node,)
         heads = [self.graph.by_id.get(ref.node) for _, ref in node.references]
         return (*(head for head in heads if head is not None and _begins(head, node)), node)
 
@@ -82,7 +85,7 @@ class _Search:
                 found += [node, *(self.body(node) if isinstance(node, Region) else ())]
         return found
 
-    def pure(self, unit: Sequence[Node]) -> bool:
+    def pure(self, unit: Unit) -> bool:
         inside = isinstance(unit[0], Region)
         for node in unit:
             if isinstance(node, Region):
@@ -95,10 +98,16 @@ class _Search:
                 return False
         return True
 
-    def compare(self, unit: tuple[Node, ...]) -> None:
+    def compare(self, unit: Unit) -> None:
         """Look for an equal unit before this one; else remember this one."""
-        names = {node.id: f"<{number}>" for number, node in enumerate(unit)}
-        candidates = self.seen.setdefault(self.signature(unit, names), [])
+        beginning = self.beginning(unit)
+        if beginning not in self.alone:
+            self.alone[beginning] = unit
+            return
+        if first := self.alone[beginning]:
+            self.seen[self.signature(first)] = [first]
+            self.alone[beginning] = ()
+        candidates = self.seen.setdefault(self.signature(unit), [])
         configs = [_config(node) for node in unit] if candidates else []
         for other in candidates:
             if [_config(node) for node in other] == configs:
@@ -106,8 +115,15 @@ class _Search:
                 return
         candidates.append(unit)
 
-    def signature(self, unit: Sequence[Node], names: dict[str, str]) -> Signature:
+    def beginning(self, unit: Unit) -> Signature:
+        """Equal for units of equal signatures, and quickly made: few units begin alike."""
+        first = unit[0]
+        kind = first.kind if isinstance(first, Region) else first.operation
+        return kind, len(unit), frozenset([self.twins.get(one, one) for one in first.sources])
+
+    def signature(self, unit: Unit) -> Signature:
         """Equal for units that may be equal: all but the configs, inner names made neutral."""
+        names = {node.id: f"<{number}>" for number, node in enumerate(unit)}
         return tuple(self.part(node, names) for node in unit)
 
     def part(self, node: Node, names: dict[str, str]) -> Signature:
@@ -126,9 +142,9 @@ class _Search:
     def operand(self, operand: Operand, names: dict[str, str]) -> object:
         if not isinstance(operand, Ref):
             return repr(operand.value)
-        node = self.twins.get(operand.node, operand.node)
+        node = names.get(operand.node) or self.twins.get(operand.node, operand.node)
         default = "" if operand.default is None else repr(operand.default)
-        return names.get(node, node), operand.port, operand.fields, default
+        return node, operand.port, operand.fields, default
 
     def versions(self, node: Primitive) -> tuple[str, ...]:
         """The writers before ``node`` of what it reads."""

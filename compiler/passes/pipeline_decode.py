@@ -7,8 +7,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import ClassVar
 
-from teola.compiler.graph.operations import output_port
-from teola.compiler.graph.pgraph import Node, PGraph, Ref
+from teola.compiler.graph.operations import OPERATIONS, output_port
+from teola.compiler.graph.pgraph import Node, PGraph, Primitive, Ref
 from teola.compiler.passes.base import Context, Pass
 from teola.compiler.passes.rewriting import list_inputs, streamed, takes_apart
 
@@ -24,16 +24,27 @@ class PipelineDecode(Pass):
 
     def apply(self, graph: PGraph, context: Context) -> PGraph:
         now = dict(graph.by_id)
+        early = _decodes(graph)
         paced: set[str] = set()
         for node in graph.nodes:  # in chain order: what follows sees what came before
+            if early.isdisjoint(node.sources) and paced.isdisjoint(node.sources):
+                continue
             lists = list_inputs(graph, node)
-            early = {name for name, ref in lists.items() if _comes_early(now, paced, ref)}
-            if early:
+            taken = {name for name, ref in lists.items() if _comes_early(now, paced, ref)}
+            if taken:
                 paced.add(node.id)
-                now[node.id] = streamed(node, early if takes_apart(node) else set(lists), 1)
+                now[node.id] = streamed(node, taken if takes_apart(node) else set(lists), 1)
         nodes = tuple(now[node.id] for node in graph.nodes)
         unchanged = all(new is old for new, old in zip(nodes, graph.nodes, strict=True))
         return graph if unchanged else graph.with_(nodes=nodes)
+
+
+def _decodes(graph: PGraph) -> set[str]:
+    """Ids of the nodes that have a list which leaves them item by item."""
+    rows = OPERATIONS.values()
+    names = {row.name for row in rows if any(out.early for out in row.outputs.values())}
+    nodes = graph.nodes
+    return {node.id for node in nodes if isinstance(node, Primitive) and node.operation in names}
 
 
 def _comes_early(nodes: Mapping[str, Node], paced: AbstractSet[str], ref: Ref) -> bool:

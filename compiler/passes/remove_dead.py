@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from teola.compiler.graph.effects import effects
-from teola.compiler.graph.pgraph import Node, PGraph, Ref, Region
+from teola.compiler.graph.pgraph import PGraph, Region
 from teola.compiler.passes.base import Context, Pass
 from teola.compiler.passes.rewriting import hinted, without
 
@@ -35,12 +34,7 @@ def _live(graph: PGraph) -> set[str]:
         node = graph.by_id.get(waiting.pop())
         if node is not None and node.id not in live:
             live.add(node.id)
-            waiting += [ref.node for ref in _needs(node)]
-            waiting += [node.region] if node.region else []
+            waiting += (*node.sources, node.region)
+            if isinstance(node, Region):
+                waiting += [ref.node for ref in node.results.values()]
     return live
-
-
-def _needs(node: Node) -> Iterable[Ref]:
-    yield from (ref for _, ref in node.references)
-    if isinstance(node, Region):
-        yield from node.results.values()

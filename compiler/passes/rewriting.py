@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
-from teola.compiler.graph.operations import OPERATIONS, input_kind, output_port
+from teola.compiler.graph.operations import OPERATIONS, input_kinds, output_port
 from teola.compiler.graph.pgraph import (
     BOUND_PORTS,
     INPUTS,
@@ -36,16 +36,18 @@ def list_inputs(graph: PGraph, node: Node) -> dict[str, Ref]:
     those of a map cannot all be cut alike, there is none."""
     found = {
         name: operand
-        for name, operand in node.inputs.items()
-        if isinstance(operand, Ref) and input_kind(node, name) in ("map", "scan")
+        for name, kind in input_kinds(node).items()
+        if kind in ("map", "scan") and isinstance(operand := node.inputs[name], Ref)
     }
+    if not found:
+        return {}
     lists = {name: ref for name, ref in found.items() if _is_list(graph, ref)}
-    return lists if takes_apart(node) or len(lists) == len(found) else {}
+    return lists if len(lists) == len(found) or takes_apart(node) else {}
 
 
 def takes_apart(node: Node) -> bool:
     """Whether each list input may come at its own pace: those of a scan need not line up."""
-    return all(input_kind(node, name) != "map" for name in node.inputs)
+    return "map" not in input_kinds(node).values()
 
 
 def _is_list(graph: PGraph, ref: Ref) -> bool:
@@ -66,9 +68,7 @@ def _is_list(graph: PGraph, ref: Ref) -> bool:
 def streamed(node: Node, names: Collection[str], group: int) -> Node:
     """The node with the inputs ``names`` as streams, ``group`` items at a time."""
     inputs: dict[str, Operand] = {
-        name: replace(operand, stream=True)
-        if name in names and isinstance(operand, Ref)
-        else operand
+        name: operand.streamed() if name in names and isinstance(operand, Ref) else operand
         for name, operand in node.inputs.items()
     }
     if isinstance(node, Region):

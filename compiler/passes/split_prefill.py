@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from teola.compiler.cost.profile import Entry
 from teola.compiler.graph.operations import OPERATIONS
 from teola.compiler.graph.pgraph import Guard, Node, Operand, PGraph, Primitive, Ref, Region
 from teola.compiler.graph.readiness import Readiness, part_of
@@ -15,6 +16,9 @@ from teola.compiler.prompts import template
 
 HINT = "partial_prefill"
 
+MIN_NEW_TOKENS = 64
+"""Where no profile says what a token costs."""
+
 
 @dataclass(frozen=True)
 class SplitPrefill(Pass):
@@ -22,7 +26,8 @@ class SplitPrefill(Pass):
     ``partial_prefill`` of those parts, longer with each part that comes (paper, section 4.2,
     partial prefilling). Attention is causal: only a prefix can be prefilled.
 
-    ``min_new_tokens``: a warm-up that would prefill fewer tokens is not worth its request.
+    ``min_new_tokens``: a warm-up that would prefill fewer tokens is not worth its request; 0: the
+    profile says how many take longer than a request does.
     ``ahead``: how many iterations of a fold may be prefilled before their turn.
     """
 
@@ -31,7 +36,7 @@ class SplitPrefill(Pass):
         {"prune-order", "deduplicate", "remove-dead"}
     )
 
-    min_new_tokens: int = 64
+    min_new_tokens: int = 0
     ahead: int = 8
 
     def apply(self, graph: PGraph, context: Context) -> PGraph:
@@ -39,30 +44,15 @@ class SplitPrefill(Pass):
         calls = [call for call in _calls(graph) if call.id not in warmed]
         if not calls:
             return graph
-        ready = Readiness(graph, lambda node: context.entry(graph, node) is not None)
+        ready = Readiness(graph, _works(graph, context))
         taken = set(graph.by_id)
         warm_ups = []
         for call in calls:
             if names := _early(ready, call):
-                warm_ups.append(self._warm_up(graph, call, names, taken))
+                least = self.min_new_tokens or _least(context.entry(graph, call))
+                warm_ups.append(_warm_up(graph, call, names, least, taken))
                 taken.add(warm_ups[-1].id)
         return self._with(graph, warm_ups) if warm_ups else graph
-
-    def _warm_up(
-        self, graph: PGraph, call: Primitive, names: Iterable[str], taken: Collection[str]
-    ) -> Primitive:
-        inputs = {name: call.inputs[name] for name in names}
-        stem = call.id.rpartition(".")[0] or call.id
-        region, guard = _place(graph, call, inputs.values())
-        return replace(
-            call,
-            id=_fresh(taken, f"{stem}.{HINT}"),
-            operation=HINT,
-            inputs=inputs,
-            config={"hint": call.id, "min_new_tokens": self.min_new_tokens},
-            guard=guard,
-            region=region,
-        )
 
     def _with(self, graph: PGraph, warm_ups: Iterable[Primitive]) -> PGraph:
         """Put each warm-up before its call, or before the region around that it stands outside."""
@@ -87,21 +77,55 @@ class SplitPrefill(Pass):
         return replace(node, config={**node.config, "ahead": self.ahead})
 
 
+def _works(graph: PGraph, context: Context) -> Callable[[Primitive], bool]:
+    """Says whether a primitive takes time: each operation is looked up once on each engine."""
+    primitives = [node for node in graph.nodes if isinstance(node, Primitive)]
+    kinds = {(node.operation, node.engine): node for node in primitives}
+    work = {kind for kind, node in kinds.items() if context.entry(graph, node) is not None}
+    return lambda node: (node.operation, node.engine) in work
+
+
 def _calls(graph: PGraph) -> Iterator[Primitive]:
     for node in graph.nodes:
         if isinstance(node, Primitive) and OPERATIONS[node.operation].unit is not None:
             yield node
 
 
+def _least(entry: Entry | None) -> int:
+    """The fewest tokens whose prefill takes longer than a request."""
+    if entry is None or not entry.token_ms:
+        return MIN_NEW_TOKENS
+    return int((entry.base_ms + entry.item_ms) / entry.token_ms) + 1
+
+
+def _warm_up(
+    graph: PGraph, call: Primitive, names: Iterable[str], least: int, taken: Collection[str]
+) -> Primitive:
+    inputs = {name: call.inputs[name] for name in names}
+    stem = call.id.rpartition(".")[0] or call.id
+    region, guard = _place(graph, call, inputs.values())
+    return replace(
+        call,
+        id=_fresh(taken, f"{stem}.{HINT}"),
+        operation=HINT,
+        inputs=inputs,
+        config={"hint": call.id, "min_new_tokens": least},
+        guard=guard,
+        region=region,
+    )
+
+
 def _early(ready: Readiness, call: Primitive) -> tuple[str, ...]:
     """The variables of the longest prefix of the prompt that is there before all of it is."""
     whole = ready.of_all(call.inputs.values())
-    names: dict[str, None] = {}
+    names: list[str] = []
+    there = 0
     for needs in _parts(call.config):
-        known = names | dict.fromkeys(name for name in sorted(needs) if name in call.inputs)
-        if not part_of(ready.of_all(call.inputs[name] for name in known), whole):
+        new = [name for name in sorted(needs) if name in call.inputs and name not in names]
+        there |= ready.of_all(call.inputs[name] for name in new)
+        if not part_of(there, whole):
             break
-        names = known
+        names += new
     return tuple(names)
 
 

@@ -179,7 +179,9 @@ def _bound(found: BoundFact) -> Iterator[RenderableType]:
     yield Text("How far it can go", style="bold")
     lines = [f"No schedule of these primitives takes less than {_duration(found.bound_ms)}: "]
     if found.engine is None:
-        lines.append("the longest path through the graph, with perfect pipelining.")
+        lines.append(
+            "the longest path, pipelined perfectly wherever all of a list need not be waited for."
+        )
     else:
         lines.append(
             f"{_duration(found.head_ms)} until the engine {found.engine} can begin, "

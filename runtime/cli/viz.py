@@ -28,6 +28,7 @@ from teola.runtime.cli.until import stopped_after
 
 if TYPE_CHECKING:
     from teola.compiler.api import Compilation
+    from teola.compiler.cost.sizes import Sizes
     from teola.compiler.graph.pgraph import PGraph
 
 EXAMPLES = examples(
@@ -35,6 +36,7 @@ EXAMPLES = examples(
     "teola viz rag.yaml",
     "teola viz rag.yaml --level pgraph --changes",
     "teola viz rag.yaml --level pgraph --until prune-order -o rag.svg",
+    "teola run rag.yaml --json > run.json; teola viz rag.yaml --run run.json -o rag.html",
 )
 
 HTML = "html"
@@ -109,6 +111,15 @@ def viz(
             show_default=False,
         ),
     ],
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run",
+            metavar="FILE",
+            help="A finished run of the same workflow and options, from `teola run … --json`: the "
+            "query that is drawn has its sizes, but for those of --assume.",
+        ),
+    ] = None,
     profile: Profile = None,
     sets: Sets,
     debug: Debug = False,
@@ -118,9 +129,10 @@ def viz(
         form = _format(output)
         if form == HTML and (view or changes):
             raise CommandError(f"-o {output}: a page has every level and all changes")
-        if assume and form != HTML and view is not View.egraph:
+        if (assume or run) and form != HTML and view is not View.egraph:
             raise CommandError(
-                "--assume says how one query is unrolled: draw --level egraph or .html"
+                f"{'--assume' if assume else '--run'} says how one query is unrolled: draw "
+                "--level egraph or .html"
             )
         if changes and is_plan(file):
             raise CommandError(
@@ -133,7 +145,7 @@ def viz(
         if until is not None:
             compiled = stopped_after(compiled, until)
             before = compiled.steps[-1].before if changes else None
-        drawn = _draw(compiled, form, view or View.module, assume, before)
+        drawn = _draw(compiled, form, view or View.module, _sizes(compiled, assume, run), before)
         if output is not None:
             write_file(output, drawn)
             say(f"wrote {output}")
@@ -141,13 +153,19 @@ def viz(
             write_now(drawn)
 
 
+def _sizes(compiled: Compilation, assume: Sequence[str], run: Path | None) -> Sizes:
+    """The sizes of a run, and before them those that were typed."""
+    from teola.compiler.cost.sizes import parse_sizes
+    from teola.compiler.explain import read_run
+
+    given = parse_sizes(assume, compiled.source)
+    return read_run(run, compiled.plan.graph).sizes.updated(given) if run is not None else given
+
+
 def _draw(
-    compiled: Compilation, form: str, view: View, assume: Sequence[str], before: PGraph | None
+    compiled: Compilation, form: str, view: View, sizes: Sizes, before: PGraph | None
 ) -> str | bytes:
     """A page, or one picture, marked by what is not as in ``before``."""
-    from teola.compiler.cost.sizes import parse_sizes
-
-    sizes = parse_sizes(assume, compiled.source)
     if form == HTML:
         from teola.compiler.draw.page import draw_page
 

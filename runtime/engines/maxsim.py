@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from teola.runtime.engines.embedding_cache import EmbeddingCache, Tokens
-from teola.runtime.engines.protocol import Capabilities, Failure, Request
+from teola.runtime.engines.protocol import Capabilities, Counted, Failure, Request
 from teola.runtime.engines.text_limit import too_long
 from teola.runtime.engines.token_encoder import TokenEncoder
 from teola.runtime.engines.worker_thread import WorkerThread
@@ -75,10 +75,17 @@ class MaxSimReranker:
             for request in batch
         ]
         found = _embedded(encoder, self._cache, queries, passages)
-        return [
-            query if isinstance(query, Failure) else [_score(found, query, one) for one in some]
-            for query, some in zip(queries, passages, strict=True)
-        ]
+        special = encoder.limit - encoder.room
+        return Counted(
+            [
+                query if isinstance(query, Failure) else [_score(found, query, one) for one in some]
+                for query, some in zip(queries, passages, strict=True)
+            ],
+            [
+                [len(one) + special for one in some if not isinstance(one, Failure)]
+                for some in passages
+            ],
+        )
 
     def _tokens(self, encoder: TokenEncoder, what: str, text: str) -> Tokens | Failure:
         tokens = encoder.tokens(text)

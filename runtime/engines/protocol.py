@@ -60,6 +60,15 @@ class Failure:
     detail: str = ""
 
 
+class Counted(list[Any]):
+    """What a batch gave, one result a request, and the ``tokens`` of the items of each request,
+    special ones included."""
+
+    def __init__(self, results: Sequence[Any] = (), tokens: Sequence[Sequence[int]] = ()) -> None:
+        super().__init__(results)
+        self.tokens = tokens
+
+
 class Engine(Protocol):
     """What all engines share."""
 
@@ -77,7 +86,8 @@ class BatchEngine(Engine, Protocol):
 
     async def run(self, batch: Sequence[Request]) -> Sequence[Sequence[Any] | Failure]:
         """Run one batch; per request one result an item (a result may itself be a Failure), or one
-        Failure for the request. An exception fails the whole batch."""
+        Failure for the request. An exception fails the whole batch. An engine that counts tokens
+        gives them too (``Counted``)."""
         ...
 
     async def control(self, command: str, arguments: Mapping[str, Any]) -> Any:

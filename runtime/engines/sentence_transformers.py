@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from teola.runtime.engines.protocol import Capabilities, Failure, Request
+from teola.runtime.engines.protocol import Capabilities, Counted, Failure, Request
 from teola.runtime.engines.text_limit import too_long
 from teola.runtime.engines.tokenizer import Tokenizer, load_tokenizer
 from teola.runtime.engines.torch_settings import torch_settings
@@ -90,7 +90,11 @@ class SentenceTransformersEmbedder:
             next(rows) if fit else too_long("the text", count, self._limit)
             for fit, count in zip(fits, counts, strict=True)
         )
-        return [_together([next(results) for _ in request.items]) for request in batch]
+        rest = iter(counts)
+        return Counted(
+            [_together([next(results) for _ in request.items]) for request in batch],
+            [[next(rest) for _ in request.items] for request in batch],
+        )
 
     def _count(self, text: str) -> int:
         if self._tokenizer is None:

@@ -8,13 +8,13 @@ from typing import Literal
 
 from teola.compiler.graph.dependencies import dependencies
 from teola.compiler.graph.effects import resolver
-from teola.compiler.graph.operations import OPERATIONS, Operation, input_kind
+from teola.compiler.graph.operations import OPERATIONS, Operation, input_kinds
 from teola.compiler.graph.pgraph import INPUTS, Const, Node, Operand, PGraph, Primitive, Ref, Region
 from teola.runtime.errors import Place, RunError
 from teola.runtime.keys import digest, of_json
 from teola.runtime.limits import Limits
 from teola.runtime.operations import CPU, ENGINE, SCANS
-from teola.runtime.values import Cell, Key, constant
+from teola.runtime.values import Key, Source, constant
 
 Form = Literal["cpu", "scan", "engine", "llm", "region", "warm"]
 
@@ -43,7 +43,7 @@ class Prepared:
     after: tuple[str, ...]
     static: Key | None
     place: Place
-    constants: Mapping[str, Cell]
+    constants: Mapping[str, Source]
     limits: Limits
     body: tuple[Prepared, ...] = ()
     outside: frozenset[str] = frozenset()
@@ -91,9 +91,9 @@ def _orders(body: Iterable[Prepared]) -> set[str]:
     return {before for prepared in _all(body) for before in prepared.after}
 
 
-def _constants(inputs: Mapping[str, Operand]) -> dict[str, Cell]:
+def _constants(inputs: Mapping[str, Operand]) -> dict[str, Source]:
     return {
-        name: constant(operand.value, of_json(operand.value))
+        name: Source(constant(operand.value, of_json(operand.value)))
         for name, operand in inputs.items()
         if isinstance(operand, Const)
     }
@@ -236,8 +236,8 @@ class _Preparation:
         raise RunError(f"{self.graph.name}: %{node.id}: this runtime has no {node.operation!r}")
 
     def list_inputs(self, node: Primitive) -> frozenset[str]:
-        kinds = {name: input_kind(node, name) for name in node.inputs}
-        return frozenset(name for name, kind in kinds.items() if kind in ("map", "scan"))
+        kinds = input_kinds(node).items()
+        return frozenset(name for name, kind in kinds if kind in ("map", "scan"))
 
     def static(self, node: Primitive, head: Primitive | None, operation: Operation) -> Key | None:
         """The part of the content key that no input changes; None where a result may not be

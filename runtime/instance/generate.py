@@ -23,7 +23,8 @@ class Detokenizer(Protocol):
 
 
 class GenerateRun(Run):
-    """An LLM call. ``delivered`` counts the characters that have left it."""
+    """An LLM call. ``delivered`` counts the characters that have left it; ``text_tokens`` are those
+    of the texts in its prompt that are inputs of the workflow."""
 
     __slots__ = (
         "completion_tokens",
@@ -33,6 +34,7 @@ class GenerateRun(Run):
         "prompt_tokens",
         "shape",
         "stop",
+        "text_tokens",
     )
 
     detokenizer: Detokenizer
@@ -40,6 +42,7 @@ class GenerateRun(Run):
     def begin(self) -> None:
         self.prompt_tokens = self.completion_tokens = self.delivered = 0
         self.finish_reason = ""
+        self.text_tokens: dict[str, int] = {}
         self.stop: Callable[[], None] | None = None
         self.shape: TextShape | LinesShape = TextShape()
         self.works()

@@ -46,6 +46,14 @@ class PrimitiveRun(Run):
                 source.cell.on_growth += (self._pump_soon,)
         self._pump()
 
+    @property
+    def total(self) -> int | None:
+        """How many items it takes, as soon as one of its lists has ended: all are of one length."""
+        if not self.prepared.streams:
+            return self.item_count
+        ended = (source.cell for source in self.lists.values() if source.cell.done)
+        return next((len(_items(cell)) for cell in ended), None)
+
     def _pump_soon(self) -> None:
         self.executor.ready(self._pump_guarded)
 

@@ -113,7 +113,7 @@ class Query:
             self.pending += 1
             self._module(prepared).left += 1
             for index, upstream in run.upstream:
-                if not upstream.over:
+                if upstream not in self.runs and not upstream.over:
                     self.attach(upstream, self._before(prepared, index, upstream))
             for index, body in getattr(run, "bodies", ()):
                 if not body.over:
@@ -211,9 +211,14 @@ class Query:
             )
 
     def progressed(self, run: Run, done: int, total: int | None) -> None:
-        """A run of this query has done some of its items."""
+        """A run of this query has done some of its items: its module is as far as the one of its
+        runs that is behind the others."""
         if self.listener is not None:
-            self._tell(ModuleProgress(self.runs[run].place.module, done, total))
+            prepared = self.runs[run]
+            counts = self._module(prepared).counts
+            counts[run] = done, total
+            behind = min(counts.values(), key=lambda count: count[0])
+            self._tell(ModuleProgress(prepared.place.module, *behind))
 
     def ended(self, run: Run) -> None:
         """A run of this query has ended."""
@@ -224,6 +229,7 @@ class Query:
             self._less_is_left(self.outlook, run, prepared)
         state = self._module(prepared)
         state.left -= 1
+        state.counts.pop(run, None)
         if state.left == 0 and run.state == "done":
             self._module_over(prepared.place.module, state)
         self._one_less()
@@ -345,16 +351,20 @@ class Query:
             run.item_count,
             getattr(run, "prompt_tokens", None),
             getattr(run, "completion_tokens", None),
+            run.emitted(),
+            round(run.counted_tokens / run.counted_items, 2) if run.counted_items else None,
+            getattr(run, "text_tokens", {}),
         )
 
 
 class _ModuleState:
-    """How much of a module is still to do."""
+    """How much of a module is still to do; ``counts``: how far its runs are that tell it."""
 
-    __slots__ = ("began_s", "left")
+    __slots__ = ("began_s", "counts", "left")
 
     def __init__(self) -> None:
         self.left = 0
+        self.counts: dict[Run, tuple[int, int | None]] = {}
         self.began_s: float | None = None
 
 

@@ -72,11 +72,14 @@ class Run:
     __slots__ = (
         "cells",
         "collection",
+        "counted_items",
+        "counted_tokens",
         "ended_s",
         "epoch",
         "executor",
         "home",
         "item_count",
+        "items_done",
         "key",
         "missing",
         "named",
@@ -119,7 +122,8 @@ class Run:
         self.queued_s: float | None = None
         self.started_s: float | None = None
         self.ended_s: float | None = None
-        self.item_count = 0
+        self.item_count = self.items_done = 0
+        self.counted_items = self.counted_tokens = 0
         self.home: PooledEngine | None = None
         self.tasks: tuple[Task, ...] = ()
         self.once: Once | None = None
@@ -146,16 +150,18 @@ class Run:
 
     def connect(self) -> None:
         """Start to listen to the inputs; called once, after construction."""
+        arrived = (self.arrived,)
         for name, source in self.sources.items():
-            source.cell.readers += 1
-            if not source.cell.done and self.waits_for(name, source):
+            cell = source.cell
+            cell.readers += 1
+            if not cell.done and self.waits_for(name, source):
                 self.missing += 1
-                source.cell.on_done += (self.arrived,)
+                cell.on_done += arrived
         for node_id in self.prepared.after:
             before = self.scope.run(node_id)
             if before is not None and not before.over:
                 self.missing += 1
-                before.on_end += (self.arrived,)
+                before.on_end += arrived
         self.arrived()
 
     def waits_for(self, name: str, source: Source) -> bool:
@@ -244,6 +250,16 @@ class Run:
             listener()
         for user in tuple(self.users):
             user.ended(self)
+
+    def emitted(self) -> dict[str, int]:
+        """The items of each list that has left it whole."""
+        lengths = ((name, cell.length) for name, cell in self.cells.items())
+        return {name: length for name, length in lengths if length is not None}
+
+    def counted(self, tokens: Sequence[int]) -> None:
+        """Some of the items it took have so many tokens."""
+        self.counted_items += len(tokens)
+        self.counted_tokens += sum(tokens)
 
     def progressed(self, done: int, total: int | None) -> None:
         """Tell the queries how far the run is."""

@@ -55,10 +55,10 @@ class Scope:
         """The cell that a reference reads."""
         scope: Scope | None = self
         while scope is not None:
-            if scope.region == ref.node:
-                return scope.bound[ref.port]
             if (run := scope.runs.get(ref.node)) is not None:
                 return run.cells[ref.port]
+            if scope.region == ref.node:
+                return scope.bound[ref.port]
             scope = scope.parent
         raise RunError(f"internal: %{ref.node}:{ref.port} is not in reach")
 

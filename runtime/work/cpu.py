@@ -35,21 +35,23 @@ def _compute(
     scheduler: Scheduler, run: Run, group: int, inputs: dict[str, Any], operation: CpuOperation
 ) -> None:
     config = run.prepared.node.config
+    tokens: list[int] = []
     context = TaskContext(
         config,
         tokenizer=lambda name: scheduler.engines[name].tokenizer(),
         text_limit=lambda name: _limit(scheduler, name),
+        counted=tokens.extend,
     )
     run.item_count += _count(inputs)
-    if not operation.heavy(inputs):
-        run.complete(group, operation.compute(inputs, config, context))
-        return
-    beside(
-        scheduler,
-        run,
-        partial(operation.compute, inputs, config, context),
-        partial(run.complete, group),
-    )
+
+    def computed(outputs: dict[str, Any]) -> None:
+        run.counted(tokens)
+        run.complete(group, outputs)
+
+    if operation.heavy(inputs):
+        beside(scheduler, run, partial(operation.compute, inputs, config, context), computed)
+    else:
+        computed(operation.compute(inputs, config, context))
 
 
 def _limit(scheduler: Scheduler, name: str) -> int:

@@ -12,6 +12,7 @@ from teola.compiler.graph.pgraph import Primitive
 from teola.runtime.errors import ModuleError, StateLost, TaskTimeout
 from teola.runtime.hosts import HostError
 from teola.runtime.instance.context import TaskContext
+from teola.runtime.instance.primitive import PrimitiveRun
 from teola.runtime.instance.query import rank_of
 from teola.runtime.instance.run import Run
 from teola.runtime.once import Once
@@ -55,6 +56,7 @@ class _ItemsWork:
         "operation",
         "run",
         "scheduler",
+        "told",
     )
 
     def __init__(
@@ -70,6 +72,7 @@ class _ItemsWork:
         self.scheduler, self.run, self.engine = scheduler, run, engine
         self.group, self.inputs = group, inputs
         self.operation, self.context = operation, context
+        self.told = 0
 
     def send(self, items: list[Any], computed: Callable[[list[Any]], None]) -> None:
         """Queue the items that are new."""
@@ -83,10 +86,11 @@ class _ItemsWork:
             self.run.prepared.limits,
             self.came_back,
             self.run.fail,
-            self.run.progressed,
+            self.progressed,
             self.started,
         )
-        task.check, task.origin, task.rank = self.check, self.run, rank_of(self.run)
+        task.check, task.counted = self.check, self.run.counted
+        task.origin, task.rank = self.run, rank_of(self.run)
         self.run.tasks += (task,)
         self.engine.batches.submit(task)
 
@@ -103,10 +107,26 @@ class _ItemsWork:
         """The engine's results."""
         self.scheduler.guarded(self.run, partial(self.computed, results))
 
+    def progressed(self, finished: int) -> None:
+        """So many items of the group are done."""
+        self.run.items_done += finished - self.told
+        self.told = finished
+        tell_progress(self.run)
+
     def done(self, results: list[Any]) -> None:
         """One result an item."""
-        if not self.run.over:
-            self.run.complete(self.group, self.operation.outputs(self.inputs, results))
+        if self.run.over:
+            return
+        if self.told < len(results):
+            self.progressed(len(results))
+        self.run.complete(self.group, self.operation.outputs(self.inputs, results))
+
+
+def tell_progress(run: Run) -> None:
+    """Tell how many of all items of a run are done. One item or none is no progress."""
+    total = run.total if isinstance(run, PrimitiveRun) else None
+    if total is None or total > 1:
+        run.progressed(run.items_done, total)
 
 
 def _engine(run: Run) -> PooledEngine:

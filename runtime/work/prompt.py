@@ -27,6 +27,10 @@ class Prompt:
     max_tokens: int
     truncate: str | None
 
+    def tokens_of(self, texts: Mapping[str, str]) -> dict[str, int]:
+        """The tokens of some of its inputs."""
+        return {name: len(self.tokenizer.encode(text)) for name, text in texts.items()}
+
     def at_once(self, inputs: Mapping[str, Any]) -> Sequence[int] | None:
         """The tokens of a prompt that is short and fits; None where more is to be done."""
         if not all(map(short, inputs.values())):

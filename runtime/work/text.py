@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from teola.compiler.graph.pgraph import Primitive
+from teola.compiler.graph.pgraph import INPUTS, Primitive, Ref
 from teola.runtime.engines.tokenizer import Tokenizer
 from teola.runtime.errors import ModuleError
 from teola.runtime.instance.generate import GenerateRun
@@ -24,17 +24,30 @@ def run_text(scheduler: Scheduler, run: GenerateRun, inputs: dict[str, Any]) -> 
     if engine is None or head is None:
         raise ModuleError(run.prepared.place, "its engine is not declared")
     prompt = _prompt(run, head, engine)
+    texts = _texts(head, inputs)
     tokens = prompt.at_once(inputs)
     if tokens is not None:
         _queue(scheduler, run, engine, head, inputs, 0.0, tokens)
+        run.text_tokens = prompt.tokens_of(texts)
         return
     began_s = scheduler.loop.time()
 
-    def rendered(tokens: Sequence[int]) -> None:
+    def rendered(found: tuple[Sequence[int], dict[str, int]]) -> None:
+        tokens, run.text_tokens = found
         spent_s = scheduler.loop.time() - began_s
         _queue(scheduler, run, engine, head, inputs, spent_s, tokens)
 
-    beside(scheduler, run, partial(prompt.fitted, inputs), rendered)
+    beside(scheduler, run, lambda: (prompt.fitted(inputs), prompt.tokens_of(texts)), rendered)
+
+
+def _texts(head: Primitive, inputs: Mapping[str, Any]) -> dict[str, str]:
+    """The texts of a prompt that are inputs of the workflow."""
+    given = {
+        name
+        for name, operand in head.inputs.items()
+        if isinstance(operand, Ref) and operand.node == INPUTS and not operand.fields
+    }
+    return {name: inputs[name] for name in given if isinstance(inputs.get(name), str)}
 
 
 def _prompt(run: GenerateRun, head: Primitive, engine: PooledEngine) -> Prompt:

@@ -1,6 +1,8 @@
 """``teola viz``: every format by its ending, until a pass, with what passes changed."""
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -112,6 +114,25 @@ def test_sizes_are_those_that_were_given(teola_command, tmp_path):
     assert (done.exit_code, "draw --level egraph or .html" in done.stderr) == (2, True)
     done = teola_command("viz", "naive_rag", "--level", "egraph", "--assume", "document=3")
     assert (done.exit_code, "did you mean 'documents'" in done.stderr) == (2, True)
+
+
+def test_sizes_are_those_of_a_run(teola_command, tmp_path):
+    """As many tasks as the run had; what is typed comes before it."""
+    golden = Path(__file__).parents[1] / "golden" / "explain"
+    words = ("viz", golden / "rag.yaml", "--run", golden / "run.json")
+    text = teola_command(*words, "--level", "egraph").stdout
+    documents = len(re.findall(r" chunks\.chunk#\d+ ", text))
+    assert documents == next(
+        entry["items"]
+        for entry in json.loads((golden / "run.json").read_text("utf-8"))["timeline"]
+        if entry["primitive"] == "chunks.chunk"
+    )
+    text = teola_command(*words, "--level", "egraph", "--assume", "documents=2").stdout
+    assert len(re.findall(r" chunks\.chunk#\d+ ", text)) == 2 != documents
+    done = teola_command(*words)
+    assert (done.exit_code, "--run says how one query" in done.stderr) == (2, True)
+    done = teola_command("viz", "naive_rag", "--run", tmp_path / "none.json", "-o", "d.html")
+    assert (done.exit_code, "none.json: cannot be read" in done.stderr) == (2, True)
 
 
 def test_a_plan_cannot_tell_what_changed(teola_command, tmp_path):

@@ -167,9 +167,9 @@ def test_a_call_joins_at_the_next_step():
         *("texts=16", "a.prefill=100", "a.decode=11", "b.prefill=100", "b.decode=11"),
     )
     assert spans(found)["e.embed"] == (0, 96)
-    assert spans(found)["b.prefill"] == (114, 206)
-    assert spans(found)["a.decode"] == (70, 374)
-    assert spans(found)["b.decode"] == (206, 440)
+    assert spans(found)["b.prefill"] == (114, 186)
+    assert spans(found)["a.decode"] == (70, 354)
+    assert spans(found)["b.decode"] == (186, 420)
 
 
 def test_long_prompts_are_filled_in_chunks():
@@ -310,6 +310,38 @@ def test_the_bound_of_calls_and_without_order_edges():
     assert found.total_ms == 360
 
 
+def test_a_collection_is_complete_before_it_is_searched():
+    """The plain formula lets the call begin after one item; but all eight are embedded before the
+    search, and then the call is still to come."""
+    graph = graph_of(
+        """
+        %a.embed = embed texts=%inputs:texts {engine = emb} @a
+        %a.ingest = ingest chunks=%inputs:texts embeddings=%a.embed:embeddings {engine = store} @a
+        %q.embed = embed texts=["q"] {engine = big} @q
+        %q.search = search embeddings=%q.embed:embeddings collection=%a.ingest:collection \
+top_k=2 {engine = store} @q
+        """
+        + call("c", inputs="x=%q.search:hits"),
+    )
+    sizes = parse_sizes(["texts=8", "c.prefill=100", "c.decode=11"], graph)
+    plain = bound(graph, sizes, PROFILES, path_only=True)
+    assert plain.path_ms == 11 + 3 + 290
+    assert plain.engines["emb"].total_ms == 48 + 3 + 290
+    found = bound(graph, sizes, PROFILES)
+    assert found.engines["store"].head_ms == 11, "ingest is free here, a search is not"
+    assert found.path_ms == 48 + 3 + 290
+
+
+def test_calls_that_follow_on_one_another_are_not_batched():
+    """Three calls, each needing the one before, and a warm-up beside them: their decodes take the
+    latency of one."""
+    text = call("a") + call("b", inputs="x=%a.decode:text") + call("c", inputs="x=%b.decode:text")
+    graph = graph_of(text)
+    sizes = [f"{name}.{half}" for name in "abc" for half in ("prefill=100", "decode=11")]
+    found = bound(graph, parse_sizes(sizes, graph), PROFILES)
+    assert found.engines["llm"].work_ms == found.path_ms == 3 * 290
+
+
 @given(
     pgraphs(),
     st.integers(0, 5),
@@ -334,6 +366,7 @@ def test_no_schedule_beats_the_bound(graph, items, passes, knee):
     assert found == estimate(egraph, profiles)
     least = bound(optimised, sizes, profiles).total_ms
     assert found.total_ms >= least - 1e-6
+    assert least >= bound(optimised, sizes, profiles, path_only=True).total_ms - 1e-6
     assert all(one.end_ms >= one.start_ms >= one.ready_ms for one in found.timings.values())
     for task in egraph.tasks:
         ends = [found.timings[name].end_ms for name in task.after]

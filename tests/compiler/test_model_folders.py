@@ -6,7 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from teola.compiler.api import compile_workflow
+from teola.compiler.check import check
 from teola.compiler.errors import CompileError
+from teola.compiler.source import Source
 from teola.runtime.cli.application import teola
 
 WORKFLOW = """\
@@ -137,3 +139,34 @@ def test_a_run_ends_before_anything_starts(workflow):
     assert ended.exit_code == 2
     assert f"{workflow}:5:26: error[not-a-model]" in ended.stderr
     assert "it holds: mine" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "warned"),
+    [
+        ('{"max_seq_length": 128}', True),
+        ('{"max_seq_length": 256}', False),
+        ('{"max_seq_length": null}', False),
+        ("[]", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_chunks_that_a_folders_model_refuses_are_told(tmp_path, said, warned):
+    """Where the folder says its limit, `check` says where a chunk's size is above it."""
+    folder = make_model(tmp_path / "minilm")
+    if said is not None:
+        (folder / "sentence_bert_config.json").write_text(said)
+    text = """\
+teola: 1
+name: folder
+inputs: {documents: list<document>}
+engines: {embedder: {kind: embedder, path: minilm}}
+modules:
+  chunks: {uses: chunk, inputs: {documents: inputs.documents}, with: {size: 200}}
+outputs: {chunks: chunks.chunks}
+"""
+    (tmp_path / "folder.yaml").write_text(text)
+    _, found = check(Source.read(tmp_path / "folder.yaml"))
+    places = [(one.code, one.severity, one.span.line, one.span.column) for one in found]
+    assert places == ([("too-long", "warning", 6, 77)] if warned else [])

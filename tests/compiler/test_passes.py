@@ -16,13 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from teola.compiler.cost.profile import load_profiles
+from teola.compiler.cost.profile import Entry, Profiles, load_profiles
 from teola.compiler.errors import CompileError, PassError
 from teola.compiler.graph.effects import effect_edges, effects
 from teola.compiler.graph.operations import OPERATIONS, In, Operation, Out, register_operation
 from teola.compiler.graph.pgraph import PGraph, Primitive, Ref, Region
 from teola.compiler.graph.text import parse_graph, print_graph
 from teola.compiler.graph.verify import verify
+from teola.compiler.graph_file import read_graph
 from teola.compiler.passes.base import Context, Pass
 from teola.compiler.passes.pipeline import (
     DEFAULT_PIPELINE,
@@ -32,6 +33,7 @@ from teola.compiler.passes.pipeline import (
     run_pipeline,
 )
 from teola.compiler.passes.rewriting import hinted, is_hint, with_refs
+from teola.compiler.passes.split_prefill import SplitPrefill
 from teola.compiler.source import Source
 from teola.runtime.cli.application import teola
 from tests.generators import pgraphs
@@ -186,6 +188,25 @@ def test_warm_ups_are_all_that_split_prefill_adds(graph):
             call = split.by_id[str(hinted(node))]
             assert set(node.inputs) < set(call.inputs)
             assert set(node.guard) >= set(call.guard)
+
+
+@pytest.mark.parametrize(
+    ("profile", "given", "least"),
+    [
+        ({"base_ms": 30, "item_ms": 10, "token_ms": 0.5}, 0, 81),
+        ({"base_ms": 0, "item_ms": 0, "token_ms": 0.5}, 0, 1),
+        ({"base_ms": 30, "item_ms": 10, "token_ms": 0}, 0, 64),
+        ({"base_ms": 30, "item_ms": 10, "token_ms": 0.5}, 7, 7),
+    ],
+)
+def test_a_warm_up_takes_longer_than_a_request(profile, given, least):
+    """The profile says how many tokens that are; the option comes before it."""
+    entries = [Entry(operation=name, knee=1, **profile) for name in ("prefill", "decode")]
+    context = Context(Profiles(tuple(entries), ""))
+    graph = read_graph(GOLDEN / "split-prefill" / "part_by_part.pgraph")
+    after = SplitPrefill(min_new_tokens=given).apply(graph, context)
+    warm_ups = [node for node in after.nodes if is_hint(node)]
+    assert [node.config["min_new_tokens"] for node in warm_ups] == [least]
 
 
 @given(pgraphs())

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from teola.compiler.errors import GraphError
 from teola.compiler.graph.dependencies import dependencies
-from teola.compiler.graph.pgraph import Primitive, Ref
+from teola.compiler.graph.effects import effect_edges
+from teola.compiler.graph.pgraph import Node, Primitive, Ref
 from teola.compiler.graph.text import parse_graph
 from teola.compiler.graph.verify import verify
 from teola.compiler.source import Source
@@ -300,3 +301,23 @@ def test_what_is_known_need_not_be_looked_at_again(valid, data):
             nodes[at] = replace(nodes[at], **change)
     changed = valid.with_(nodes=tuple(nodes))
     assert problems(changed, valid) == problems(changed)
+
+
+@given(pgraphs(), st.randoms(use_true_random=False))
+def test_chain_order_is_that_of_lifted_dependencies(valid, random):
+    """With its top-level nodes in another order, each with its body, a graph is refused where one
+    stands before a node of its own region that it waits for, and only there."""
+    blocks: list[list[Node]] = []
+    for node in valid.nodes:
+        blocks += [] if node.region else [[]]
+        blocks[-1].append(node)
+    random.shuffle(blocks)
+    nodes = tuple(node for block in blocks for node in block)
+    missing = effect_edges(nodes, valid.engines) - valid.edges
+    shuffled = valid.with_(nodes=nodes, edges=valid.edges | missing)
+    place = {node.id: number for number, node in enumerate(nodes)}
+    needs = dependencies(shuffled).items()
+    late = {one for one, found in needs if any(place[other] > place[one] for other in found)}
+    said = problems(shuffled)
+    assert bool(said) == bool(late)
+    assert all(any(f"%{one}" in what for one in late) or "a cycle" in what for what in said)

@@ -98,3 +98,10 @@ def test_what_means_the_same_is_near(embedder):
         ["How is bread baked?", "Dough is baked in an oven until brown.", "The match ended 2:1."],
     )
     assert question @ answer > question @ other + 0.2
+
+
+def test_the_tokens_of_every_text_are_told(embedder):
+    """Request by request, special tokens included: what a run tells of its sizes."""
+    found = embedder.run(Request("embed", TEXTS[:2]), Request("embed", []))
+    count = load_tokenizer(embedder.config).count
+    assert [list(part) for part in found.tokens] == [[count(text) for text in TEXTS[:2]], []]

@@ -3,6 +3,7 @@
 import pytest
 
 from teola.runtime.engines.protocol import Failure, Request
+from teola.runtime.engines.tokenizer import load_tokenizer
 
 REAL = [pytest.param("real", marks=pytest.mark.models)]
 QUERY = "How is bread baked?"
@@ -89,3 +90,12 @@ def test_a_long_passage_is_cut_where_the_engine_is_told_to(reranker, truncating,
     room = reranker.capabilities.limit - 2
     (cut,) = cutting.items("score", ["cat " * room + "bread oven"], query=QUERY)
     assert same(cut, reranker.items("score", ["cat " * room], query=QUERY)[0])
+
+
+def test_the_tokens_of_every_passage_are_told(reranker):
+    """Request by request, special tokens included: what a run tells of its sizes."""
+    found = reranker.run(
+        Request("score", PASSAGES[:2], {"query": QUERY}), Request("score", [], {"query": QUERY})
+    )
+    count = load_tokenizer(reranker.config).count
+    assert [list(part) for part in found.tokens] == [[count(text) for text in PASSAGES[:2]], []]

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import strategies as st
 
 from teola.compiler.passes.pipeline import PASSES
-from tests.generators import WORDS, WorkflowDraft, latencies, sentences
+from tests.generators import SIZES, WORDS, WorkflowDraft, latencies, sentences
 from tests.properties.faults import RETRIES, Faults, faults
 
 Draw = Callable[[Any], Any]
@@ -38,7 +38,8 @@ class Schedule:
     """When things happen: settings of the engines, their faults, who runs beside the query.
 
     ``starts`` are seconds that each kind of engine takes to start; a query beside it with the same
-    inputs is cancelled ``cancelled_after`` seconds; ``neighbour`` is the question of another.
+    inputs is cancelled ``cancelled_after`` seconds; ``neighbour`` is the question of another; at
+    most so many ``tokens`` of a call are told at a time.
     """
 
     engines: Mapping[str, Mapping[str, float]]
@@ -47,6 +48,7 @@ class Schedule:
     cancelled_after: float | None
     neighbour: str | None
     share: bool
+    tokens: int
 
 
 @dataclass(frozen=True)
@@ -118,19 +120,25 @@ class Draft(WorkflowDraft):
         return {"sampling": {"max_tokens": tokens, **temperature}}
 
     def between_writers(self) -> None:
-        """A named collection that is written, read, and written again."""
-        name = self.draw(st.sampled_from(["kb", "other"]))
-        for last in (False, True):
-            if self.draw(st.booleans()) or "chunks" not in self.ports:
-                self.chunk()
-            inputs = {"chunks": self.pick("chunks") or ""}
-            settings = {"collection": name}
-            self.add("index", inputs, settings, collection="collection", count="int")
+        """A named collection that is written, read, and written again with other chunks of the same
+        documents, often by the slower writer first and read in the same way."""
+        name, top_k = (
+            self.draw(st.sampled_from(["kb", "other"])),
+            self.draw(st.sampled_from([2, 50])),
+        )
+        asked = {"query": self.pick("text") or "inputs.question"}
+        slow = [id_ for id_, module in self.modules.items() if "sampling" in module.get("with", {})]
+        for size in self.draw(st.permutations(SIZES))[:2]:
+            self.chunk(size)
+            inputs = {"chunks": self.ports["chunks"][-1]}
+            writer = self.add("index", inputs, {"collection": name}, collection="collection")
+            if slow and self.draw(st.booleans()):
+                self.modules[writer]["needs"] = [slow.pop()]
             self.named.append(name)
-            if not last or self.draw(st.booleans()):
-                inputs = {"query": self.pick("text") or "inputs.question"}
-                reading = {"collection": name, "top_k": self.draw(st.sampled_from([2, 50]))}
-                self.add("search", inputs, reading, passages="passages")
+            if self.draw(st.integers(0, 3)):
+                reading = {"collection": name, "top_k": top_k}
+                self.add("search", asked, reading, passages="passages")
+                asked = self.draw(st.sampled_from([asked, asked, {"query": "inputs.question"}]))
 
     def both_ways(self) -> None:
         """One list that one module takes item by item and another one whole."""
@@ -160,14 +168,28 @@ class Draft(WorkflowDraft):
         inputs = {"passages": passages, "question": self.pick("text") or "inputs.question"}
         self.add("synthesize", inputs, {**settings, **self.sampling()}, text="text")
 
+    def outputs(self) -> dict[str, str]:
+        """All that no module takes, and now and then something that one takes: what is computed
+        is seen."""
+        used = {ref for module in self.modules.values() for ref in module["inputs"].values()}
+        refs = [ref for kind in OUTPUTS for ref in self.ports.get(kind, ()) if "inputs" not in ref]
+        if self.draw(st.integers(0, 3)):
+            refs = [ref for ref in refs if ref not in used or self.draw(st.integers(0, 3)) == 0]
+            if refs:
+                return {f"out{number}": ref for number, ref in enumerate(refs)}
+        return super().outputs()
 
+
+OUTPUTS = ("text", "texts", "passages", "chunks", "int")
 ENGINES = ("llm", "embedder", "reranker", "store")
 STEPS = (
     *(Draft.chunk, Draft.index, Draft.index, Draft.search, Draft.search, Draft.rerank),
     *(Draft.expand_query, Draft.rewrite_query, Draft.generate, Draft.generate, Draft.synthesize),
-    *(Draft.between_writers, Draft.both_ways, Draft.many, Draft.regions),
+    *(Draft.between_writers, Draft.both_ways, Draft.many, Draft.regions, Draft.regions),
 )
-MODULES = 30
+MOMENTS = (0, 0.003, 0.02, 0.06, 0.13, 0.25, 0.4, 1, 2.03, 2.2, 3)
+"""When a query is cancelled; some engines start for 2 s."""
+MODULES = (1, 4, 6, 8, 10, 12, 16, 20, 30)
 
 
 @st.composite
@@ -175,7 +197,7 @@ def _workflows(draw: Draw) -> dict[str, Any]:
     draft = Draft(draw)
     draft.ports = {"documents": ["inputs.documents"], "text": ["inputs.question"]}
     draft.ports["texts"] = ["inputs.names"]
-    room = draw(st.integers(1, MODULES))
+    room = draw(st.sampled_from(MODULES))
     while len(draft.modules) < room - 4:
         draw(st.sampled_from(STEPS))(draft)
     draw(st.sampled_from(STEPS))(draft)
@@ -203,9 +225,16 @@ long_sentences = sentences | st.lists(st.sampled_from(WORDS), min_size=20, max_s
 
 
 @st.composite
+def _lists(draw: Draw, items: Any, most: int) -> list[str]:
+    """Of one or none now and then, not often."""
+    least, bound = draw(st.sampled_from([0, 1, 3])), draw(st.sampled_from([1, most, most]))
+    return draw(st.lists(items, min_size=least, max_size=max(least, bound)))
+
+
+@st.composite
 def _documents(draw: Draw) -> list[dict[str, str]]:
     """None, one, some; now and then one text twice."""
-    texts = draw(st.lists(long_sentences, max_size=5))
+    texts = draw(_lists(long_sentences, 5))
     if texts and draw(st.integers(0, 3)) == 0:
         texts.append(texts[0])
     return [{"name": f"d{number}.txt", "text": text} for number, text in enumerate(texts)]
@@ -249,16 +278,17 @@ def _schedules(draw: Draw) -> Schedule:
         settings,
         {kind: draw(st.sampled_from([0, 0, 0.01, 2])) for kind in settings},
         draw(faults()),
-        draw(st.none() | st.integers(0, 400).map(lambda ms: ms / 1000)),
+        draw(st.none() | st.sampled_from(MOMENTS)),
         draw(st.none() | sentences),
         draw(st.booleans()),
+        draw(st.sampled_from([1, 3, 16])),
     )
 
 
 @st.composite
 def cases(draw: Draw) -> Case:
     """A random case."""
-    question, names = draw(sentences), draw(st.lists(sentences, max_size=20))
+    question, names = draw(sentences), draw(_lists(sentences, 20))
     return Case(
         draw(_workflows()),
         {"documents": draw(_documents()), "question": question, "names": names},

@@ -21,6 +21,7 @@ from teola.runtime.result import RunResult, plain
 from teola.runtime.simulation.clock import pass_time
 from tests.properties.cases import Case
 from tests.properties.features import features
+from tests.properties.prompts import Prompts, Tokens
 from tests.runtime.workbench import Bench, Spy, now, virtual
 
 LONGEST_S = 50_000
@@ -31,10 +32,12 @@ Outputs = Mapping[str, Any]
 
 @dataclass
 class Run:
-    """What a run under the schedule gave; None: it failed."""
+    """What a run under the schedule gave: outputs, or why there are none. ``stray`` is what was
+    warmed up and is not the beginning of its call."""
 
-    outputs: Outputs | None = None
-    neighbour: Outputs | None = None
+    outputs: Outputs | RunError | None = None
+    neighbour: Outputs | RunError | None = None
+    stray: list[tuple[str, Tokens]] = field(default_factory=list)
     happened: dict[str, bool] = field(default_factory=dict)
 
 
@@ -52,15 +55,21 @@ def check(case: Case, seen: Counter[str]) -> None:
     reference = _compiled(case, scheduled=False, level="O0").plan
     expected = alone(reference, case.inputs)
     run = scheduled(case, compiled.plan)
-    if expected is not None:
-        assert run.outputs == expected, "not what -O0 gives"
+    assert not run.stray, f"a warm-up does not begin its call: {run.stray}"
+    _check_outputs("the query", run.outputs, expected)
     if neighbour is not None:
         told = expected if neighbour == question else None
         told = told or alone(reference, {**case.inputs, "question": neighbour})
-        assert told is None or run.neighbour == told, "the neighbour does not get what -O0 gives"
+        _check_outputs("the neighbour", run.neighbour, told)
     run.happened["-O0 gives outputs"] = expected is not None
     seen.update({"cases", *features(case, compiled)})
     seen.update(name for name, happened in run.happened.items() if happened)
+
+
+def _check_outputs(who: str, found: Outputs | RunError | None, expected: Outputs | None) -> None:
+    if expected is not None:
+        assert not isinstance(found, RunError), f"{who} fails where -O0 does not: {found}"
+        assert found == expected, f"{who} does not get what -O0 gives"
 
 
 def check_steps(compiled: Compilation) -> None:
@@ -69,8 +78,9 @@ def check_steps(compiled: Compilation) -> None:
     for graph in {id(graph): graph for graph in graphs}.values():
         verify(graph)
         text = print_graph(graph)
-        assert print_graph(parse_graph(Source("again.pgraph", text))) == text
-        assert parse_graph(Source("again.pgraph", text)) == graph
+        again = parse_graph(Source("again.pgraph", text))
+        assert again == graph, "the text form is read as another graph"
+        assert print_graph(again) == text, "the text form is printed as another text"
 
 
 def _compiled(case: Case, *, scheduled: bool, level: str = "O2", suffix: str = "") -> Compilation:
@@ -108,19 +118,26 @@ def scheduled(case: Case, plan: Plan) -> Run:
 
         def prepare(spy: Spy) -> None:
             spy.start_s = case.schedule.starts[spy.kind]
-            case.schedule.faults.arrange(spy, failures)
+            case.schedule.faults.arrange(spy, failures, case.schedule.tokens)
 
         bench.prepared.append(prepare)
         began = now()
-        await _beside(bench, case, plan, found)
+        prompts = Prompts()
+        with prompts.watched():
+            await _beside(bench, case, plan, found, prompts)
         found.happened["retried"] = bool(failures)
         assert now() - began < LONGEST_S, f"it took {now() - began:g} s"
+        await bench.settle()
+        for spy in bench.spies:
+            if spy.kind == "store" and spy.alive:
+                pending = (await bench.stored())["pending"]
+                assert not pending, f"not published and not discarded: {pending}"
 
     run()
     return found
 
 
-async def _beside(bench: Bench, case: Case, plan: Plan, found: Run) -> None:
+async def _beside(bench: Bench, case: Case, plan: Plan, found: Run, prompts: Prompts) -> None:
     """The query, and beside it one that is cancelled and one that asks something else."""
     schedule, inputs = case.schedule, case.inputs
     async with (
@@ -139,12 +156,12 @@ async def _beside(bench: Bench, case: Case, plan: Plan, found: Run) -> None:
             doomed.cancel()
             await asyncio.gather(doomed, return_exceptions=True)
         results = await asyncio.gather(*running, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, RunError):
-                raise result
-    given = [None if isinstance(one, BaseException) else one for one in results]
-    found.outputs = _outputs(given[0])
-    found.neighbour = _outputs(given[1]) if schedule.neighbour is not None else None
+        given = [_given(result) for result in results]
+        for one, by in zip(given, (runner, second), strict=False):
+            if not isinstance(one, RunError):
+                found.stray += prompts.stray(by)
+    found.outputs = given[0]
+    found.neighbour = given[1] if schedule.neighbour is not None else None
     found.happened |= {
         "warmed up": any(request.warm for spy in bench.spies for request in spy.submitted),
         "beside another query": schedule.neighbour is not None,
@@ -157,5 +174,13 @@ def _renamed(case: Case, plan: Plan, suffix: str) -> Plan:
     return _compiled(case, scheduled=True, suffix=suffix).plan if named else plan
 
 
-def _outputs(result: RunResult | None) -> Outputs | None:
-    return None if result is None else plain(dict(result.outputs))
+def _given(result: RunResult | BaseException) -> Outputs | RunError:
+    if isinstance(result, RunError):
+        return result
+    if isinstance(result, BaseException):
+        raise result
+    return _outputs(result)
+
+
+def _outputs(result: RunResult) -> Outputs:
+    return plain(dict(result.outputs))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -26,10 +26,11 @@ class Faults:
     times: int
     batches: frozenset[int]
 
-    def arrange(self, spy: Spy, told: list[str]) -> None:
-        """Let the engine behind a spy fail so; ``told`` gets what failed."""
+    def arrange(self, spy: Spy, told: list[str], tokens: int) -> None:
+        """Let the engine behind a spy fail so; ``told`` gets what failed. At most so many
+        ``tokens`` come at once."""
         if spy.kind == "llm":
-            spy.on_events = _FailingCalls(_Budget(self, told), spy).hear
+            spy.on_events = _FailingCalls(_Budget(self, told), spy, tokens).hear
         else:
             spy.before_run = _FailingItems(_Budget(self, told), spy).run
 
@@ -84,6 +85,7 @@ class _FailingCalls:
 
     budget: _Budget
     spy: Spy
+    tokens: int
     begun: set[str] = field(default_factory=set)
     known: dict[str, str] = field(default_factory=dict)
     seen: int = 0
@@ -91,7 +93,14 @@ class _FailingCalls:
     def hear(self, events: Sequence[TokenEvent]) -> Sequence[TokenEvent]:
         new, self.seen = self.spy.submitted[self.seen :], len(self.spy.submitted)
         self.known |= {request.id: f"{request.warm} {request.tokens}" for request in new}
-        return [self._heard(event) for event in events]
+        return [part for event in events for part in self._cut(self._heard(event))]
+
+    def _cut(self, event: TokenEvent) -> Iterator[TokenEvent]:
+        rest = event.tokens
+        while len(rest) > self.tokens:
+            yield TokenEvent(event.id, rest[: self.tokens])
+            rest = rest[self.tokens :]
+        yield replace(event, tokens=rest)
 
     def _heard(self, event: TokenEvent) -> TokenEvent:
         if event.id in self.begun or not self.budget.spend(self.known[event.id]):

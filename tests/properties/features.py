@@ -8,7 +8,8 @@ from teola.compiler.api import Compilation
 from teola.compiler.graph.effects import Effect, effects
 from teola.compiler.graph.operations import input_kind
 from teola.compiler.graph.pgraph import PGraph, Primitive, Ref, Region
-from tests.properties.cases import Case
+from teola.compiler.passes.pipeline import PASSES, parse_pipeline
+from tests.properties.cases import Case, Schedule
 
 FEATURES = (
     "an empty list",
@@ -18,11 +19,20 @@ FEATURES = (
     "a list taken whole and as a stream",
     "a reader before a writer",
     "two writers",
+    "groups of one item",
+    "groups of several items",
+    "items that leave a call before its end",
     "a fold with calls ahead",
     "calls in a region of kind each",
+    "calls in a region of kind fold",
     "calls in a region of kind reduce",
     "a warm-up",
     "more than 15 modules",
+    "more than 25 modules",
+    "a pass left out",
+    "passes in another order",
+    "engines with other batches",
+    "engines that take time",
 )
 
 
@@ -37,8 +47,27 @@ def features(case: Case, compiled: Compilation) -> Iterator[str]:
         isinstance(node, Primitive) and node.operation == "partial_prefill" for node in graph.nodes
     ):
         yield "a warm-up"
-    if len(case.workflow["modules"]) > 15:
-        yield "more than 15 modules"
+    for least in (15, 25):
+        if len(case.workflow["modules"]) > least:
+            yield f"more than {least} modules"
+    yield from _of_passes([step.name for step in parse_pipeline(case.passes)])
+    yield from _of_engines(case.schedule)
+
+
+def _of_passes(names: Sequence[str]) -> Iterator[str]:
+    usual = [name for name in PASSES if name in names]
+    if len(usual) < len(PASSES):
+        yield "a pass left out"
+    if names != usual:
+        yield "passes in another order"
+
+
+def _of_engines(schedule: Schedule) -> Iterator[str]:
+    settings = schedule.engines.values()
+    if len({one["batch_size"] for one in settings if "batch_size" in one}) > 1:
+        yield "engines with other batches"
+    if any(one["latency_ms"] or one["per_item_ms"] for one in settings):
+        yield "engines that take time"
 
 
 def _of_lists(case: Case, source: PGraph) -> Iterator[str]:
@@ -61,7 +90,11 @@ def _of_streams(graph: PGraph) -> Iterator[str]:
     ways: dict[tuple[str, str], set[bool]] = {}
     differently = False
     for node in graph.nodes:
+        if isinstance(node, Primitive) and node.group is not None:
+            yield "groups of one item" if node.group == 1 else "groups of several items"
         streams = [ref for _, ref in node.references if ref.stream]
+        if any(_is_call(graph, ref) for ref in streams):
+            yield "items that leave a call before its end"
         differently |= len({_pace(graph, ref) for ref in streams}) > 1
         for name, ref in node.references:
             if ref.stream or input_kind(node, name) in ("gather", "map", "scan"):
@@ -75,6 +108,10 @@ def _of_streams(graph: PGraph) -> Iterator[str]:
 def _pace(graph: PGraph, ref: Ref) -> int | None:
     producer = graph.by_id.get(ref.node)
     return producer.group if isinstance(producer, Primitive) else None
+
+
+def _is_call(graph: PGraph, ref: Ref) -> bool:
+    return getattr(graph.by_id.get(ref.node), "operation", "") == "decode"
 
 
 def _of_effects(found: Sequence[Effect]) -> Iterator[str]:

@@ -3,12 +3,16 @@
 import asyncio
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
 from teola.compiler.prompts import Budget, render_messages
+from teola.runtime import pool_engine
+from teola.runtime.engines.registry import ENGINES
 from teola.runtime.engines.tokenizer import ByteTokenizer
-from teola.runtime.errors import ModuleError, QueryCancelled, TaskTimeout
+from teola.runtime.errors import ModelError, ModuleError, QueryCancelled, RunError, TaskTimeout
+from teola.runtime.hosts import host
 from teola.runtime.operations import chunks
 from teola.runtime.simulation.clock import pass_time
 from teola.runtime.work import prompt
@@ -201,3 +205,31 @@ async def test_truncate_finds_what_fits_by_bisection(bench, monkeypatch):
         result = await bench.run(plan(CUT, llm={"context_tokens": context}), xs=["abcd"] * 800)
         assert result["out"] == reply(",".join(["abcd"] * count))
         assert len(renderings) <= 13
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_tokenizer_is_read_beside_the_loop_before_anybody_asks(monkeypatch, tmp_path, readable):
+    """It is there when the first text comes; that it cannot be read, that text's module says."""
+    readers = []
+
+    def read(config):
+        readers.append(threading.current_thread() is threading.main_thread())
+        if not readable:
+            raise ModelError("no tokenizer.json")
+        return ByteTokenizer()
+
+    monkeypatch.setattr(pool_engine, "load_tokenizer", read)
+    monkeypatch.setattr(pool_engine, "ensure", lambda *_, **__: tmp_path)
+    monkeypatch.setattr(host, "ensure", lambda *_, **__: tmp_path)
+    entry = replace(ENGINES["llm", "fake"], weights=True)
+    monkeypatch.setitem(ENGINES, ("llm", "fake"), entry)
+
+    async def test(bench):
+        if readable:
+            assert (await bench.run(asking(), q="q"))["out"] == reply("q")
+            assert readers == [False]
+        else:
+            with pytest.raises(RunError, match=r"no tokenizer\.json"):
+                await bench.run(asking(), q="q")
+
+    in_a_real_loop(test)

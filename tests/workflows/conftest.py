@@ -29,6 +29,7 @@ class RealModels:
     def __init__(self, loop_runner):
         self._loop = loop_runner
         self.record = Record()
+        self.kept = {}
         self._pool = self._run(self._make(self.record.recording))
 
     async def _make(self, wrap):
@@ -37,26 +38,36 @@ class RealModels:
     def _run(self, work):
         return self._loop.run(asyncio.wait_for(work, QUERY_S))
 
-    def plan(self, name, level="O2"):
+    def plan(self, name, level="O2", *, sets=()):
         """The plan of a gallery workflow with short answers, in float32."""
-        return compile_workflow(name, level=level, sets=SHORT_ANSWERS[name])
+        return compile_workflow(name, level=level, sets=(*SHORT_ANSWERS[name], *sets))
 
-    def ask(self, source, *, share=False, **inputs):
-        """One run on the real engines."""
-        return self._run(self._ask(self._pool, source, share, inputs))
+    def ask(self, source, *, keep=False, **inputs):
+        """One run on the real engines; ``keep`` what they answer for replays."""
+        self.record.answers = self.kept if keep else {}
+        return self._run(self._ask(self._pool, source, inputs))
+
+    def ask_together(self, source, questions):
+        """A run for each question, all at once, sharing what is equal."""
+
+        async def asked():
+            async with Runner(source, pool=self._pool) as runner:
+                return await asyncio.gather(*(runner.run(question=one) for one in questions))
+
+        return self._run(asked())
 
     def replay(self, source, **inputs):
-        """One run answered from the record alone."""
+        """One run answered from what was kept alone."""
 
         async def replayed():
             async with EnginePool(wrap=self.record.replaying) as pool:
-                return await self._ask(pool, source, False, inputs)
+                return await self._ask(pool, source, inputs)
 
-        self.record.missing = 0
+        self.record.missing, self.record.answers = 0, self.kept
         return self._run(replayed())
 
-    async def _ask(self, pool, source, share, inputs):
-        async with Runner(source, pool=pool, share=share) as runner:
+    async def _ask(self, pool, source, inputs):
+        async with Runner(source, pool=pool, share=False) as runner:
             return await runner.run(**inputs)
 
     def close(self):

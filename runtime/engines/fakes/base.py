@@ -8,7 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from teola.runtime.engines.protocol import Capabilities, Failure, Request
+from teola.runtime.engines.protocol import Capabilities, Counted, Failure, Request
+from teola.runtime.engines.tokenizer.fake import ByteTokenizer
 from teola.runtime.errors import UnsupportedError
 from teola.runtime.hosts.errors import EngineDied
 
@@ -45,7 +46,11 @@ class FakeBatchEngine(ABC):
         if self._memory_items is not None and items > self._memory_items:
             failure = Failure("memory", f"{items} items do not fit, {self._memory_items} do")
             return [failure] * len(batch)
-        return [self._answer(request) for request in batch]
+        count = ByteTokenizer().count
+        return Counted(
+            [self._answer(request) for request in batch],
+            [[count(item) for item in r.items if isinstance(item, str)] for r in batch],
+        )
 
     def _answer(self, request: Request) -> Sequence[Any] | Failure:
         results = self._results(request)

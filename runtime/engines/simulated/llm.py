@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from teola.compiler.cost.llm_server import STEP_TOKENS
+from teola.compiler.cost.llm_server import prompt_budget
 from teola.runtime.engines.kv_budget import PAGE_TOKENS, KVBudget
 from teola.runtime.engines.protocol import Capabilities, Emit, Generate, TokenEvent
 from teola.runtime.engines.simulated.answers import Answer, Answers
@@ -68,8 +68,9 @@ class _Step:
 
 class SimulatedLLM:
     """A step takes prompt tokens up to its budget, calls before warm-ups, and one token of every
-    call that decodes. It costs the prefill of the chunks (its base once, where a prompt begins) and
-    one decode step. A prefill gives the first token; blocks that are cached cost nothing.
+    call that decodes. It costs the prefill of the chunks (its base once, where a prompt begins), or
+    a decode step's base if that is more, and a decode step's items. A prefill gives the first
+    token; blocks that are cached cost nothing.
 
     What comes at the very moment at which a step begins is part of it.
     """
@@ -78,8 +79,7 @@ class SimulatedLLM:
         prices = Prices(config)
         self._prefill, self._decode = prices.of("prefill"), prices.of("decode")
         self._capabilities = _capabilities(prices.settings)
-        budget = prices.settings.get("batch_tokens")
-        self._budget = budget if isinstance(budget, int) and budget > 0 else STEP_TOKENS
+        self._budget = prompt_budget(prices.settings)
         self._answers = Answers(config)
         block, room = self._capabilities.block_tokens, self._capabilities.kv_tokens
         self._cache = Prefixes(block, room)
@@ -143,13 +143,15 @@ class SimulatedLLM:
         now = asyncio.get_running_loop().time()
         decoding = [call for call in self._calls.values() if not call.left]
         chunks = self._chunks()
-        ms = self._decode.latency_ms(len(decoding)) if decoding else 0.0
         if chunks:
             fresh = sum(not call.begun for call, _ in chunks)
-            ms += sum(count for _, count in chunks) * self._prefill.token_ms
+            ms = sum(count for _, count in chunks) * self._prefill.token_ms
             ms += fresh * self._prefill.item_ms + (self._prefill.base_ms if fresh else 0.0)
+            if decoding:
+                ms = max(ms, self._decode.base_ms) + len(decoding) * self._decode.item_ms
             self._run(now, ms, 1, chunks, decoding)
         elif decoding:
+            ms = self._decode.latency_ms(len(decoding))
             self._run(now, ms, min(call.until for call in decoding), (), decoding)
 
     def _chunks(self) -> list[tuple[_Call, int]]:

@@ -42,7 +42,7 @@ class ByteTokenizer:
 
     def count(self, text: str) -> int:
         """See `Tokenizer.count`."""
-        return len(self.encode(text)) + 2
+        return len(text.encode("utf-8", errors="replace")) + 2
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """See `Tokenizer.offsets`."""
