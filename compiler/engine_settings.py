@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from teola.compiler.model_names import check_weights
 
@@ -178,3 +178,59 @@ class FakeStore(FakeBatchSettings):
     metric: Annotated[
         Literal["cosine", "inner_product", "l2"], Field(description="How embeddings are compared")
     ] = "cosine"
+
+
+class SimulatedSettings(EngineSettings):
+    """An engine that takes the time that profiles say another one would take."""
+
+    backend: Literal["simulated"]
+    stands_for: Annotated[
+        dict[str, JsonValue], Field(description="Settings of the engine that it stands for")
+    ] = {}
+    profile: Annotated[
+        str | None, Field(description="Profile file that counts before the shipped ones")
+    ] = None
+
+
+class SimulatedLLM(SimulatedSettings):
+    """A simulated language model: answers of random lengths that a seed and the prompt give."""
+
+    noun: ClassVar[str] = "a simulated engine of kind llm"
+    sampling: ClassVar[frozenset[str] | None] = frozenset({"temperature", "top_p", "stop", "seed"})
+
+    kind: Literal["llm"]
+    answer_tokens: Annotated[
+        dict[str, int], Field(description="Primitive -> mean length of its answers; else 64")
+    ] = {}
+    answer_lines: Annotated[
+        dict[str, int], Field(description="Primitive -> lines of its answers; else one text")
+    ] = {}
+    spread: Annotated[
+        float, Field(ge=0, description="Sigma of the log-normal lengths; 0: all are the mean")
+    ] = 0.5
+    seed: Annotated[int, Field(description="What lengths are drawn with")] = 0
+
+
+class SimulatedEmbedder(SimulatedSettings):
+    """A simulated embedder."""
+
+    noun: ClassVar[str] = "a simulated engine of kind embedder"
+
+    kind: Literal["embedder"]
+
+
+class SimulatedReranker(SimulatedSettings):
+    """A simulated reranker."""
+
+    noun: ClassVar[str] = "a simulated engine of kind reranker"
+
+    kind: Literal["reranker"]
+
+
+class SimulatedStore(SimulatedSettings):
+    """A simulated store: every query finds passages of its own."""
+
+    noun: ClassVar[str] = "a simulated engine of kind store"
+
+    kind: Literal["store"]
+    passage_tokens: Annotated[Count, Field(description="Tokens of a passage")] = 256

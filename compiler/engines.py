@@ -21,6 +21,10 @@ from teola.compiler.engine_settings import (
     FakeStore,
     MaxSimReranker,
     SentenceTransformersEmbedder,
+    SimulatedEmbedder,
+    SimulatedLLM,
+    SimulatedReranker,
+    SimulatedStore,
     TransformersLLM,
 )
 from teola.compiler.graph.pgraph import Json
@@ -44,12 +48,16 @@ __all__ = [
 BACKENDS: Mapping[tuple[str, str], type[EngineSettings]] = {
     ("llm", "transformers"): TransformersLLM,
     ("llm", "fake"): FakeLLM,
+    ("llm", "simulated"): SimulatedLLM,
     ("embedder", "sentence-transformers"): SentenceTransformersEmbedder,
     ("embedder", "fake"): FakeEmbedder,
+    ("embedder", "simulated"): SimulatedEmbedder,
     ("reranker", "maxsim"): MaxSimReranker,
     ("reranker", "fake"): FakeReranker,
+    ("reranker", "simulated"): SimulatedReranker,
     ("store", "faiss"): FaissStore,
     ("store", "fake"): FakeStore,
+    ("store", "simulated"): SimulatedStore,
 }
 """Every engine that comes with Teola: (kind, backend) -> its settings. The first of a kind is the
 kind's default."""

@@ -81,7 +81,13 @@ class LLMTask(Task):
 
     def request(self) -> Generate:
         """What the engine is asked."""
-        return Generate(self.id, self.prompt, self.max_tokens, self.ignore_eos)
+        return Generate(
+            self.id,
+            self.prompt,
+            self.max_tokens,
+            self.ignore_eos,
+            primitive=self.place.primitive,
+        )
 
     def event(self, event: TokenEvent) -> None:
         """Tokens of the running attempt, or its end."""

@@ -34,8 +34,8 @@ class Costs:
         return self.homes.get(task.engine, task.engine) if task.engine is not None else CPU
 
     def settings(self, engine: str | None) -> Mapping[str, Json]:
-        """The settings of an engine."""
-        return self.graph.engines.get(engine, {}) if engine is not None else {}
+        """The settings of an engine, or of that for which it stands."""
+        return priced(self.graph.engines.get(engine, {})) if engine is not None else {}
 
     def operation(self, task: Task) -> str:
         """The operation whose entry counts: a warm-up does what its call does."""
@@ -67,6 +67,12 @@ class Costs:
             elif entry is not None and entry.origin == "structural":
                 structural[name] = None
         return tuple(structural), tuple(unknown)
+
+
+def priced(settings: Mapping[str, Json]) -> Mapping[str, Json]:
+    """The settings that say what an engine costs: a simulated one costs what it stands for."""
+    stands_for = settings.get("stands_for")
+    return {**settings, **stands_for} if isinstance(stands_for, dict) else settings
 
 
 def free(operation: str) -> Entry:

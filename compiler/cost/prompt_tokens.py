@@ -19,6 +19,10 @@ from teola.compiler.prompts import PromptError, template
 CHAT = 16
 """Tokens of the chat template around a prompt's messages, most of them before the first."""
 
+UNSURE = 8
+"""So many tokens before the first unknown one may come out differently once it is known: they are
+not warmed up."""
+
 LONGEST = 4_000_000
 """Characters of the longest prompt that is rendered to be measured."""
 
@@ -44,6 +48,18 @@ class PromptTokens:
         estimate = self._estimate(call)
         share = min(estimate, self._count(call, known)) / max(1, estimate)
         return int(share * self.whole(call))
+
+    def warmed(self, call: Primitive, known: frozenset[str]) -> int:
+        """What a warm-up leaves of that prefix in the engine's cache: whole pages, where its
+        settings have any."""
+        tokens, page = self.prefix(call, known), self.page(call)
+        return max(0, tokens - UNSURE) // page * page if page else tokens
+
+    def page(self, call: Primitive) -> int:
+        """The tokens of one page of the KV cache; 0 where the engine's settings do not say."""
+        settings = self.shapes.graph.engines.get(call.engine or "", {})
+        page = settings.get("kv_page_tokens")
+        return page if isinstance(page, int) else 0
 
     def _count(self, call: Primitive, known: frozenset[str]) -> int:
         values = {name: self.shapes.of(call.inputs[name]) for name in known if name in call.inputs}

@@ -43,12 +43,13 @@ def _once(hint: Primitive, call: Primitive) -> str:
 
 def _too_short(hint: Primitive, call: Primitive, prompts: PromptTokens) -> str:
     least = hint.config.get("min_new_tokens")
-    early = prompts.prefix(call, frozenset(hint.inputs))
+    early = prompts.warmed(call, frozenset(hint.inputs))
     if not isinstance(least, int) or early >= least:
         return ""
+    pages = " in whole pages of the KV cache" if prompts.page(call) else ""
     return (
-        f" With these sizes that is {early} tokens, fewer than {least} (min-new-tokens): not worth "
-        "a request, so nothing is sent."
+        f" With these sizes that is {early} tokens{pages}, fewer than {least} (min-new-tokens): "
+        "not worth a request, so nothing is sent."
     )
 
 

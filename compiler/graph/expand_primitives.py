@@ -160,7 +160,7 @@ def hint(unrolling: Unrolling, node: Primitive, scope: Scope, waits: Waits) -> N
         later = [unrolling.whole(unrolling.value(node.inputs[one], scope)) for one in following]
         if later and not set(later[0]) - set(there):
             continue
-        tokens = unrolling.prompts.prefix(call, frozenset(known))
+        tokens = unrolling.prompts.warmed(call, frozenset(known))
         if tokens - warmed < max(1, least):
             continue
         task = unrolling.primitive(node, scope, "hint", len(tasks), there, 1, tokens)

@@ -14,6 +14,7 @@ from teola.runtime.cli import (
     models,
     profile,
     run,
+    simulate,
     viz,
 )
 from teola.runtime.cli.options import examples
@@ -24,6 +25,7 @@ EXAMPLES = examples(
     "teola compile rag.yaml -o rag.plan.json",
     "teola explain rag.yaml --assume documents=46",
     "teola viz rag.yaml -o rag.svg",
+    "teola simulate rag.yaml --rate 0.05",
     "teola models list",
 )
 
@@ -71,6 +73,7 @@ teola.command("compile", no_args_is_help=True, epilog=compile.EXAMPLES)(compile.
 teola.command("explain", no_args_is_help=True, epilog=explain.EXAMPLES)(explain.explain)
 teola.command("viz", no_args_is_help=True, epilog=viz.EXAMPLES)(viz.viz)
 teola.command("profile", no_args_is_help=True, epilog=profile.EXAMPLES)(profile.profile)
+teola.command("simulate", no_args_is_help=True, epilog=simulate.EXAMPLES)(simulate.simulate)
 teola.command("run", no_args_is_help=True, epilog=run.EXAMPLES, context_settings=run.OTHER_WORDS)(
     run.run
 )

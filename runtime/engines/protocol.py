@@ -100,7 +100,8 @@ class Generate:
     """One LLM request: ``tokens`` of the whole prompt, at most ``max_tokens`` new ones, greedy.
 
     ``warm``: only the prompt's KV is wanted, for requests that begin alike; the engine says so in
-    one final event, whatever it has to generate for it.
+    one final event, whatever it has to generate for it. ``primitive`` is what asks, for engines
+    that tell or simulate what goes on.
     """
 
     id: str
@@ -109,6 +110,7 @@ class Generate:
     ignore_eos: bool = False
     stream: bool = True
     warm: bool = False
+    primitive: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,14 @@ ENGINES: dict[tuple[str, str], EngineEntry] = {
     ("embedder", "fake"): EngineEntry(f"{_HERE}.fakes.embedder:FakeEmbedder", host="loop"),
     ("reranker", "fake"): EngineEntry(f"{_HERE}.fakes.reranker:FakeReranker", host="loop"),
     ("store", "fake"): EngineEntry(f"{_HERE}.fakes.store:FakeStore", host="loop"),
+    ("llm", "simulated"): EngineEntry(f"{_HERE}.simulated.llm:SimulatedLLM", host="loop"),
+    ("embedder", "simulated"): EngineEntry(
+        f"{_HERE}.simulated.models:SimulatedEmbedder", host="loop"
+    ),
+    ("reranker", "simulated"): EngineEntry(
+        f"{_HERE}.simulated.models:SimulatedReranker", host="loop"
+    ),
+    ("store", "simulated"): EngineEntry(f"{_HERE}.simulated.store:SimulatedStore", host="loop"),
 }
 
 

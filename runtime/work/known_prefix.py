@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from teola.compiler.cost.prompt_tokens import UNSURE
 from teola.compiler.prompts import Budget, BudgetError, splice, template
 from teola.runtime.engines.tokenizer import TemplateError, Tokenizer
 from teola.runtime.work.prompt import INLINE_CHARACTERS, INLINE_STEPS, short
@@ -18,9 +19,6 @@ DUMMIES: Messages = [{"role": "user", "content": "0"}, {"role": "assistant", "co
 SPLICED: Sequence[Messages] = ([], [{"role": "system", "content": "_"}], DUMMIES[:1], DUMMIES[1:])
 """What may begin, where a spliced conversation is not known: chat templates look at the first
 message."""
-
-UNSURE = 8
-"""How many tokens before the first unknown one may come out differently once it is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,15 +72,15 @@ def test_settings_are_frozen_and_described(model):
     assert missing == []
 
 
-def test_each_kind_has_a_default_backend_and_a_fake():
-    """A workflow may leave the backend out, and every real engine has a fake beside it."""
+def test_each_kind_has_a_default_backend_a_fake_and_a_simulated_one():
+    """A workflow may leave the backend out; a fake and a simulation stand beside real engines."""
     assert {kind: default_backend(kind) for kind in KINDS} == {
         "llm": "transformers",
         "embedder": "sentence-transformers",
         "reranker": "maxsim",
         "store": "faiss",
     }
-    assert all("fake" in backends(kind) for kind in KINDS)
+    assert all({"fake", "simulated"} <= set(backends(kind)) for kind in KINDS)
 
 
 def test_what_is_written_does_not_matter_only_what_is_meant():

@@ -18,10 +18,10 @@ from teola.runtime.observing.observations import (
     QueryBegan,
     QueryEnded,
 )
+from teola.runtime.simulation.clock import pass_time
 from tests.observing.witness import Broken, Witness, both
 from tests.runtime.test_hints import INPUTS, asking
 from tests.runtime.test_ingest import DOCUMENTS, rag
-from tests.runtime.virtual_clock import pass_time
 from tests.runtime.workbench import plan, virtual
 
 

@@ -17,9 +17,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 from teola.runtime import EnginePool, ModelError, Runner
 from teola.runtime.observing import otlp
 from teola.runtime.observing.opentelemetry import OpenTelemetrySpans
+from teola.runtime.simulation.clock import pass_time
 from tests.observing.witness import both
 from tests.runtime.test_hints import INPUTS, asking
-from tests.runtime.virtual_clock import pass_time
 from tests.runtime.workbench import virtual
 
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from teola.runtime import EnginePool, Runner
 from teola.runtime.observing.lanes import lanes
 from teola.runtime.observing.perfetto import PerfettoTrace
+from teola.runtime.simulation.clock import pass_time, run_virtually
 from tests.observing.witness import both
 from tests.runtime.test_hints import INPUTS, asking
 from tests.runtime.test_regions import each
-from tests.runtime.virtual_clock import pass_time, run_virtually
 from tests.runtime.workbench import virtual
 
 MICRO = 1_000_000

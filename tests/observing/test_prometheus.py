@@ -9,9 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from teola.runtime import ModelError
 from teola.runtime.observing.prometheus import PrometheusMetrics
+from teola.runtime.simulation.clock import pass_time
 from tests.observing.witness import both
 from tests.runtime.test_hints import INPUTS, asking
-from tests.runtime.virtual_clock import pass_time
 from tests.runtime.workbench import virtual
 
 EMBED = {"engine": "emb", "operation": "embed"}

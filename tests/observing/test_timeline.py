@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from teola.runtime.cli.gantt import ASCII_MARKS, MARKS, Paper, gantt
 from teola.runtime.observing.timeline import Interval, Row, Timeline, WorkLog
 from teola.runtime.result import RunResult
+from teola.runtime.simulation.clock import pass_time
 from tests.observing.witness import both
 from tests.runtime.test_hints import INPUTS, asking
 from tests.runtime.test_regions import each
-from tests.runtime.virtual_clock import pass_time
 from tests.runtime.workbench import virtual
 
 

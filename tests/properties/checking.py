@@ -18,10 +18,10 @@ from teola.compiler.plan import Plan
 from teola.compiler.source import Source
 from teola.runtime.errors import RunError
 from teola.runtime.result import RunResult, plain
+from teola.runtime.simulation.clock import pass_time
 from tests.properties.cases import Case
 from tests.properties.features import features
 from tests.properties.prompts import Prompts, Tokens
-from tests.runtime.virtual_clock import pass_time
 from tests.runtime.workbench import Bench, Spy, now, virtual
 
 LONGEST_S = 50_000

@@ -10,7 +10,7 @@ from teola.runtime.engines.faiss import FaissStore
 from teola.runtime.engines.fakes.embedder import embed
 from teola.runtime.engines.fakes.store import FakeStore
 from teola.runtime.engines.protocol import Request
-from tests.runtime.virtual_clock import pass_time
+from teola.runtime.simulation.clock import pass_time
 from tests.runtime.workbench import virtual
 
 CHUNKS = [

@@ -13,6 +13,7 @@ import pytest
 from teola.runtime import inputs
 from teola.runtime.batch import Batch, BatchError, BatchInputError, Stream, run_batch
 from teola.runtime.errors import InputError, ModelError, ModuleError, QueryCancelled
+from teola.runtime.simulation.clock import pass_time
 from tests.runtime.batches import (
     PLACE,
     PLAN,
@@ -22,7 +23,6 @@ from tests.runtime.batches import (
     read_lines,
     write_lines,
 )
-from tests.runtime.virtual_clock import pass_time
 from tests.runtime.workbench import call, now, plan, reply, virtual
 
 ASKING = f"""

@@ -14,8 +14,8 @@ from teola.runtime.engines.tokenizer import ByteTokenizer
 from teola.runtime.errors import ModelError, ModuleError, QueryCancelled, RunError, TaskTimeout
 from teola.runtime.hosts import host
 from teola.runtime.operations import chunks
+from teola.runtime.simulation.clock import pass_time
 from teola.runtime.work import prompt
-from tests.runtime.virtual_clock import pass_time
 from tests.runtime.workbench import Bench, call, plan, reply, virtual
 
 LONG = "x" * (prompt.INLINE_CHARACTERS + 1)
@@ -139,7 +139,7 @@ async def test_the_time_of_rendering_counts(bench, monkeypatch):
     loop = asyncio.get_running_loop()
 
     def slow(*args):
-        loop._virtual_now += 3
+        loop._clock.now += 3
         return render_messages(*args)
 
     monkeypatch.setattr(prompt, "render_messages", slow)

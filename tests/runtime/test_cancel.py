@@ -6,7 +6,7 @@ import pytest
 
 from teola.runtime.errors import QueryCancelled
 from teola.runtime.events import RunFinished, TextDelta
-from tests.runtime.virtual_clock import pass_time
+from teola.runtime.simulation.clock import pass_time
 from tests.runtime.workbench import call, plan, reply, virtual
 
 CHAIN = """

@@ -17,7 +17,7 @@ from teola.runtime.engines.tokenizer import ByteTokenizer
 from teola.runtime.errors import RunError
 from teola.runtime.hosts import EngineDied, connect
 from teola.runtime.shapes import LinesShape
-from tests.runtime.virtual_clock import run_virtually
+from teola.runtime.simulation.clock import run_virtually
 
 texts = st.text(max_size=20)
 METRICS = ("cosine", "inner_product", "l2")

@@ -8,7 +8,7 @@ from teola.compiler.api import compile_workflow
 from teola.runtime import EnginePool, Runner
 from teola.runtime.engines.protocol import Request
 from teola.runtime.errors import ModuleError, RunError, StateLost
-from tests.runtime.virtual_clock import pass_time
+from teola.runtime.simulation.clock import pass_time
 from tests.runtime.workbench import plan, reply, virtual
 
 NAMED = """

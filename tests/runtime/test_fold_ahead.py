@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from teola.runtime.errors import ModuleError
 from teola.runtime.events import ModuleProgress, TextDelta
-from tests.runtime.virtual_clock import pass_time
+from teola.runtime.simulation.clock import pass_time
 from tests.runtime.workbench import call, plan, result_of, virtual
 
 NEXT = "s=%r.fold:state v=%r.view.decode:text n=%r.fold:index"

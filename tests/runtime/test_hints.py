@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from teola.runtime.engines.tokenizer import ByteTokenizer
 from teola.runtime.record import Record
+from teola.runtime.simulation.clock import pass_time
 from teola.runtime.work.known_prefix import UNSURE, KnownPrefix
-from tests.runtime.virtual_clock import pass_time
 from tests.runtime.workbench import Bench, call, plan, virtual
 
 EARLY = "Say what you know. " * 8 + "{{ q }}: "

@@ -7,7 +7,7 @@ import pytest
 from teola.runtime.engines.fakes.llm import FakeLLM
 from teola.runtime.engines.protocol import Capabilities, Generate
 from teola.runtime.errors import ModuleError
-from tests.runtime.virtual_clock import pass_time, run_virtually
+from teola.runtime.simulation.clock import pass_time, run_virtually
 from tests.runtime.workbench import call, plan, reply, virtual
 
 

@@ -7,7 +7,7 @@ import pytest
 from teola.compiler.api import compile_workflow
 from teola.runtime.engines.protocol import Failure
 from teola.runtime.errors import ModuleError, StateLost
-from tests.runtime.virtual_clock import pass_time
+from teola.runtime.simulation.clock import pass_time
 from tests.runtime.workbench import plan, virtual
 
 DOCUMENTS = [{"name": "a", "text": "abcdefghijkl"}, {"name": "b", "text": "mnopqrst"}]

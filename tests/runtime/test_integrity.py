@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from teola.compiler.api import compile_workflow
 from teola.runtime.result import plain
+from teola.runtime.simulation.clock import pass_time
 from tests.generators import documents, sentences, workflows
-from tests.runtime.virtual_clock import pass_time
 from tests.runtime.workbench import virtual
 
 GENERATED = settings(

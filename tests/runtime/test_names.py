@@ -6,7 +6,7 @@ import pytest
 
 from teola.runtime.errors import ModuleError
 from teola.runtime.events import ModuleFinished, ModuleProgress, ModuleStarted, RunFinished
-from tests.runtime.virtual_clock import pass_time
+from teola.runtime.simulation.clock import pass_time
 from tests.runtime.workbench import call, plan, reply, virtual
 
 FOLDER = [{"name": "a", "text": "abcdefghijklmnop"}]

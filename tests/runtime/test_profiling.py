@@ -23,7 +23,7 @@ from teola.runtime.profiling.probe import Probe, Sample
 from teola.runtime.profiling.settings import entry_settings
 from teola.runtime.profiling.sweep import own_time, steady_knee, sweep
 from teola.runtime.profiling.texts import WORDS, Texts
-from tests.runtime.virtual_clock import run_virtually
+from teola.runtime.simulation.clock import run_virtually
 
 SIZES = tuple(2**power for power in range(9))
 durations = st.floats(0.01, 1000)

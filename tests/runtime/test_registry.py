@@ -42,7 +42,8 @@ def test_every_factory_names_a_module_that_exists(entry):
 def test_models_run_in_processes_and_fakes_on_the_loop():
     """Where an engine lives follows from what it is."""
     hosts = {key: entry.host for key, entry in ENGINES.items()}
-    assert all(host == "loop" for (_, backend), host in hosts.items() if backend == "fake")
+    without_models = ("fake", "simulated")
+    assert all(hosts[key] == "loop" for key in hosts if key[1] in without_models)
     assert all(ENGINES[key].host == "process" for key in ENGINES if ENGINES[key].weights)
     assert hosts["store", "faiss"] == "thread"
 
@@ -50,7 +51,7 @@ def test_models_run_in_processes_and_fakes_on_the_loop():
 def test_an_unknown_backend_lists_those_there_are(plugged):
     """Plug-ins included."""
     plugged(llm_extra="nowhere:NOTHING")
-    with pytest.raises(RunError, match="'vlm'.*there are extra, fake, transformers"):
+    with pytest.raises(RunError, match="'vlm'.*there are extra, fake, simulated, transformers"):
         find_entry("llm", "vlm")
     with pytest.raises(RunError, match="kind is unknown"):
         find_entry("oracle", "fake")

@@ -18,8 +18,8 @@ from teola.runtime.events import (
     TextDelta,
     Warned,
 )
+from teola.runtime.simulation.clock import pass_time, run_virtually
 from teola.runtime.stream import EventStream
-from tests.runtime.virtual_clock import pass_time, run_virtually
 from tests.runtime.workbench import call, graph_text, plan, reply, result_of, virtual
 
 BODY = f"""

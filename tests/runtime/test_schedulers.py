@@ -11,8 +11,8 @@ from teola.runtime.errors import ModuleError, Place
 from teola.runtime.limits import Limits
 from teola.runtime.once import Once
 from teola.runtime.policies import Budget, Fifo
+from teola.runtime.simulation.clock import pass_time
 from teola.runtime.task import Task
-from tests.runtime.virtual_clock import pass_time
 from tests.runtime.workbench import call, plan, reply, virtual
 
 PLACE = Place("w", "m", 1, "m.embed", "emb")

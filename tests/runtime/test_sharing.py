@@ -9,7 +9,7 @@ from teola.runtime.errors import ModuleError, QueryCancelled
 from teola.runtime.events import ModuleFinished
 from teola.runtime.instance.run import Run
 from teola.runtime.pool import BYTES_AN_ITEM
-from tests.runtime.virtual_clock import pass_time
+from teola.runtime.simulation.clock import pass_time
 from tests.runtime.workbench import Bench, call, plan, reply, virtual
 
 FOLDER = [{"name": "a", "text": "abcdefghijklmnop"}, {"name": "b", "text": "qrstuvwx"}]

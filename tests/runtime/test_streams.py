@@ -1,7 +1,5 @@
 """Streams: items flow before lists are whole, and nothing depends on when they come."""
 
-import asyncio
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +9,7 @@ from teola.runtime.engines.fakes.embedder import embed
 from teola.runtime.engines.fakes.reranker import score
 from teola.runtime.errors import ModuleError
 from teola.runtime.events import ItemAdded
-from tests.runtime.workbench import call, plan, reply, result_of, run_virtually, virtual
+from tests.runtime.workbench import call, plan, reply, result_of, virtual
 
 SIZES = (1, 3, 100)
 LENGTHS = (0, 1, 2, 3, 7, 200)
@@ -379,13 +377,3 @@ async def test_counts_add_up_and_a_handle_leaves_with_the_last_group(bench):
     calls = bench.spy("store").calls
     assert [made.at_s for made in calls if made.operation == "ingest"] == [1, 2, 3, 4, 5]
     assert [made.at_s for made in calls if made.operation == "search"] == [5]
-
-
-def test_the_loop_says_when_nothing_can_happen():
-    """A test that would hang under the virtual clock fails instead."""
-
-    async def wait():
-        await asyncio.get_running_loop().create_future()
-
-    with pytest.raises(AssertionError, match="nothing is ready"):
-        run_virtually(wait())

@@ -14,7 +14,7 @@ from teola.runtime.errors import (
 )
 from teola.runtime.events import TextDelta
 from teola.runtime.inputs import bind_inputs
-from tests.runtime.virtual_clock import pass_time
+from teola.runtime.simulation.clock import pass_time
 from tests.runtime.workbench import call, now, plan, reply, virtual
 
 EMBED = """

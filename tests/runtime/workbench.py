@@ -21,7 +21,7 @@ from teola.runtime.engines.tokenizer import ByteTokenizer
 from teola.runtime.events import Event, RunFinished
 from teola.runtime.hosts import EngineDied, EngineHandle
 from teola.runtime.result import RunResult
-from tests.runtime.virtual_clock import pass_time, run_virtually
+from teola.runtime.simulation.clock import pass_time, run_virtually
 
 LIMIT_S = 1_000_000
 """No test lasts longer, in virtual seconds."""

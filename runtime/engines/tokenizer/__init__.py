@@ -11,6 +11,7 @@ from teola.runtime.engines.tokenizer.chat import TemplateError
 from teola.runtime.engines.tokenizer.fake import ByteTokenizer
 from teola.runtime.engines.tokenizer.model import ModelTokenizer
 from teola.runtime.engines.tokenizer.protocol import Detokenizer, Message, Tokenizer
+from teola.runtime.engines.tokenizer.simulated import FourCharacters
 from teola.runtime.models import ensure
 
 __all__ = [
@@ -24,14 +25,21 @@ __all__ = [
 ]
 
 
+WITHOUT_MODEL: Mapping[str, type[Tokenizer]] = {
+    "fake": ByteTokenizer,
+    "simulated": FourCharacters,
+}
+"""Backend -> its tokenizer."""
+
+
 def load_tokenizer(config: Mapping[str, Any]) -> Tokenizer:
     """The tokenizer of an engine's canonical config; one object for each model folder.
 
     Raises:
         ModelError: the model is not there and cannot be fetched, or has no usable tokenizer.
     """
-    if config.get("backend") == "fake":
-        return ByteTokenizer()
+    if own := WITHOUT_MODEL.get(str(config.get("backend"))):
+        return own()
     return _of_folder(ensure(config).resolve())
 
 

@@ -1,31 +1,52 @@
-"""An event loop whose time jumps: a test of hours takes milliseconds and is exact."""
+"""An event loop whose time jumps: hours take milliseconds, and are exact."""
 
 from __future__ import annotations
 
 import asyncio
+import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+
+from teola.runtime.errors import RunError
 
 T = TypeVar("T")
 
 
-class StuckError(AssertionError):
+class StuckError(RunError):
     """Nothing is ready and no timer runs: what is awaited will never happen."""
+
+
+class BackgroundError(RunError):
+    """Something went wrong that nobody awaited."""
+
+
+class _Jump(selectors.DefaultSelector):
+    """Waits for nothing: where the loop would sleep, its time passes instead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            raise StuckError("nothing is ready and no timer runs")
+        self.now += timeout
+        return super().select(0)
 
 
 class VirtualClockLoop(asyncio.SelectorEventLoop):
     """Its time is virtual: it jumps to the next timer when nothing is ready.
 
-    Work for threads is done at once, on the loop, so that every run of a test is the same; where
-    nothing can ever happen again, the loop says so instead of waiting for ever.
+    Work for threads is done at once, on the loop, so that every run is the same; where nothing can
+    ever happen again, the loop says so instead of waiting for ever.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._virtual_now = 0.0
+        self._clock = _Jump()
+        super().__init__(self._clock)
 
     def time(self) -> float:
-        return self._virtual_now
+        return self._clock.now
 
     def run_in_executor(  # type: ignore[override]  # a future that is done is one, too
         self, executor: object, func: Callable[..., T], *args: Any
@@ -37,14 +58,6 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
             done.set_exception(error)
         return done
 
-    def _run_once(self) -> None:
-        if not self._ready:
-            timers = [timer.when() for timer in self._scheduled if not timer.cancelled()]
-            if not timers and not self._stopping:
-                raise StuckError("nothing is ready and no timer runs")
-            self._virtual_now = max(self._virtual_now, min(timers, default=0.0))
-        super()._run_once()
-
 
 async def pass_time(seconds: float) -> None:
     """Let so much virtual time pass."""
@@ -54,7 +67,11 @@ async def pass_time(seconds: float) -> None:
 
 
 def run_virtually(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine under the virtual clock; what went wrong in the background fails it, too."""
+    """Run a coroutine under the virtual clock.
+
+    Raises:
+        BackgroundError: something went wrong in the background.
+    """
     problems: list[str] = []
 
     def note(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -63,5 +80,6 @@ def run_virtually(main: Coroutine[Any, Any, T]) -> T:
     with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
         runner.get_loop().set_exception_handler(note)
         result = runner.run(main)
-    assert not problems, problems
+    if problems:
+        raise BackgroundError("\n".join(problems))
     return result

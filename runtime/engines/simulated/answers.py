@@ -1,0 +1,65 @@
+"""The answers of a simulated language model: nothing about them counts but their lengths."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+from zlib import crc32
+
+from teola.runtime.draw import log_normal
+from teola.runtime.engines.protocol import Generate
+from teola.runtime.engines.tokenizer.simulated import CHARACTERS, FourCharacters
+
+MEAN_TOKENS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``points`` are the counts of tokens at which something is complete: the first token, each
+    line, all."""
+
+    tokens: Sequence[int]
+    points: Sequence[int]
+    finish_reason: str
+
+
+class Answers:
+    """Draws answers. The same seed, primitive and prompt give the same answer, whatever the order
+    in which calls come: schedules can be compared on equal work."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._tokens: Mapping[str, int] = config.get("answer_tokens") or {}
+        self._lines: Mapping[str, int] = config.get("answer_lines") or {}
+        self._spread = float(config.get("spread", 0.5))
+        self._seed = config.get("seed", 0)
+        self._tokenizer = FourCharacters()
+
+    def of(self, request: Generate) -> Answer:
+        """The answer to a call."""
+        mark = crc32(array("Q", request.tokens).tobytes())
+        wanted = request.max_tokens
+        if not request.ignore_eos:
+            mean = self._tokens.get(request.primitive, MEAN_TOKENS)
+            random = Random(f"{self._seed}:{request.primitive}:{mark}")  # noqa: S311 - no secret
+            wanted = max(1, round(mean * log_normal(random, self._spread)))
+        given = min(wanted, request.max_tokens)
+        lines = max(1, self._lines.get(request.primitive, 0))
+        ends = sorted({(line + 1) * wanted // lines for line in range(lines)} - {0})
+        text = "".join(_line(mark, line, *cut) for line, cut in enumerate(_cuts(ends)))
+        tokens = self._tokenizer.encode(text)[:given]
+        points = sorted({1, given, *(end for end in ends if end <= given)})
+        cut = request.ignore_eos or given < wanted
+        return Answer(tokens, points, "length" if cut else "stop")
+
+
+def _cuts(ends: Sequence[int]) -> Sequence[tuple[int, int]]:
+    return list(zip([0, *ends], ends, strict=False))
+
+
+def _line(mark: int, line: int, begin: int, end: int) -> str:
+    """A line that fills its tokens and is like no other."""
+    room = CHARACTERS * (end - begin) - 1
+    return f"{line:x}{mark:08x}".ljust(room, "x")[:room] + "\n"

@@ -1,0 +1,70 @@
+"""What simulated engines for batches of items share: a batch takes its time, then has results."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+from zlib import crc32
+
+from teola.runtime.engines.protocol import Capabilities, Failure, Request
+from teola.runtime.engines.simulated.prices import Prices
+from teola.runtime.engines.tokenizer.simulated import CHARACTERS
+from teola.runtime.errors import UnsupportedError
+
+
+class SimulatedBatchEngine(ABC):
+    """A batch takes ``base_ms + sum of (item_ms + tokens * token_ms)`` for each operation in it.
+
+    It has at most ``batch_size`` items, or the knee of the operation that has the larger one.
+    """
+
+    operations: ClassVar[tuple[str, ...]]
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        prices = Prices(config)
+        self._entries = {name: prices.of(name) for name in self.operations}
+        self._batch_size = prices.settings.get("batch_size")
+
+    async def start(self) -> Capabilities:
+        """Ready at once."""
+        knee = max(entry.knee for entry in self._entries.values())
+        size = self._batch_size
+        return Capabilities(max_items=size if isinstance(size, int) and size > 0 else knee)
+
+    async def close(self) -> None:  # noqa: B027 - nothing is what most of them do here
+        """Nothing to let go."""
+
+    async def run(self, batch: Sequence[Request]) -> Sequence[Sequence[Any] | Failure]:
+        """See `BatchEngine.run`."""
+        milliseconds = sum(self._entries[name].base_ms for name in {r.operation for r in batch})
+        for request in batch:
+            entry = self._entries[request.operation]
+            milliseconds += len(request.items) * entry.item_ms
+            if entry.token_ms:
+                milliseconds += entry.token_ms * sum(map(self.tokens, request.items))
+        await asyncio.sleep(milliseconds / 1000)
+        return [self.results(request) for request in batch]
+
+    def tokens(self, item: Any) -> int:
+        """The tokens of an item."""
+        return -(-len(item) // CHARACTERS)
+
+    @abstractmethod
+    def results(self, request: Request) -> Sequence[Any] | Failure:
+        """One result an item."""
+
+    async def control(self, command: str, arguments: Mapping[str, Any]) -> Any:
+        """None known."""
+        raise UnsupportedError(
+            f"{type(self).__name__} knows no command {command!r} ({', '.join(arguments)})"
+        )
+
+
+def number(*parts: str) -> float:
+    """From 0 to 1, different for different texts (as good as always)."""
+    mark = 0
+    for part in parts:
+        mark = crc32(part.encode("utf-8", errors="replace"), mark)
+    return mark / (1 << 32)

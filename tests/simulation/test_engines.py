@@ -1,0 +1,150 @@
+"""Simulated engines keep the protocol of real ones."""
+
+import asyncio
+
+import pytest
+
+from teola.runtime.engines import find_entry
+from teola.runtime.engines.protocol import Failure, Generate, Request
+from teola.runtime.engines.tokenizer.simulated import FourCharacters
+from teola.runtime.hosts import connect
+from teola.runtime.shapes import LinesShape
+from teola.runtime.simulation.clock import pass_time, run_virtually
+from tests.simulation.loads import profile
+
+PREFILL = {"operation": "prefill", "knee": 1, "base_ms": 100, "item_ms": 0, "token_ms": 1}
+DECODE = {"operation": "decode", "knee": 8, "base_ms": 10, "item_ms": 0}
+PROMPT = list(range(128))
+
+
+async def started(kind, folder=None, *entries, **config):
+    """An engine as a workflow gets it, and what it tells: (time in ms, id, tokens, reason)."""
+    path = None if folder is None else str(profile(folder, *entries))
+    settings = {"kind": kind, "backend": "simulated", "profile": path, **config}
+    handle = connect(find_entry(kind, "simulated"), settings)
+    told = []
+
+    def emit(events):
+        at = round(asyncio.get_running_loop().time() * 1000, 3)
+        told.extend((at, one.id, len(one.tokens), one.finish_reason) for one in events)
+
+    if kind == "llm":
+        handle.listen(emit)
+    await handle.start()
+    return handle, told
+
+
+def test_what_is_cached_is_not_computed_again(tmp_path):
+    """A warm-up of three blocks of 32 tokens saves a call 96 of its 128 tokens."""
+
+    async def main():
+        llm, told = await started("llm", tmp_path, PREFILL, DECODE)
+        await llm.submit([Generate("w", PROMPT[:100], 1, warm=True)])
+        await pass_time(1)
+        await llm.submit([Generate("a", PROMPT, 1, ignore_eos=True)])
+        await pass_time(1)
+        return told
+
+    assert run_virtually(main()) == [(200, "w", 0, "length"), (1132, "a", 1, "length")]
+
+
+def test_long_prompts_are_computed_in_steps(tmp_path):
+    """Of ``batch_tokens`` each; the base counts where a prompt begins."""
+
+    async def main():
+        llm, told = await started("llm", tmp_path, PREFILL, DECODE, stands_for={"batch_tokens": 50})
+        await llm.submit([Generate("a", PROMPT, 1, ignore_eos=True)])
+        await pass_time(0.177)
+        assert told == []
+        await pass_time(1)
+        return told
+
+    assert run_virtually(main()) == [(228, "a", 1, "length")]
+
+
+def test_nothing_follows_an_abort(tmp_path):
+    """Others go on, at their own pace."""
+
+    async def main():
+        llm, told = await started("llm", tmp_path, {**PREFILL, "token_ms": 0}, DECODE)
+        calls = [Generate(name, PROMPT, 20, ignore_eos=True) for name in ("a", "b")]
+        await llm.submit(calls)
+        await pass_time(0.225)
+        await llm.abort(["a", "unknown"])
+        await pass_time(5)
+        assert await llm.control("describe", {}) == {"running": 0}
+        return [entry for entry in told if entry[3]]
+
+    # both prefills begin in one step; 19 steps of 10 ms follow
+    assert run_virtually(main()) == [(290, "b", 19, "length")]
+
+
+def test_lines_leave_when_they_are_complete(tmp_path):
+    """As the consumers of their items need; they are different lines."""
+
+    async def main():
+        settings = {"answer_tokens": {"x": 30}, "answer_lines": {"x": 3}, "spread": 0}
+        llm, told = await started("llm", tmp_path, {**PREFILL, "token_ms": 0}, DECODE, **settings)
+        tokens = []
+        hear = llm._engine._emit
+        llm._engine._emit = lambda events: (
+            hear(events),
+            *(tokens.extend(e.tokens) for e in events),
+        )
+        await llm.submit([Generate("a", PROMPT, 64, primitive="x")])
+        await pass_time(5)
+        return told, FourCharacters().decode(tokens)
+
+    told, text = run_virtually(main())
+    assert [(at, count) for at, _, count, _ in told] == [(100, 1), (190, 9), (290, 10), (390, 10)]
+    assert told[-1][3] == "stop"
+    _, items = LinesShape(None, ()).push(text)
+    assert len(items) == 3
+
+
+@pytest.mark.parametrize(("batch_size", "expected"), [(None, 7), (3, 3)])
+def test_a_batch_is_as_large_as_said_or_as_pays(tmp_path, batch_size, expected):
+    """The engine's ``batch_size``, else the knee."""
+
+    async def main():
+        entry = {"operation": "embed", "knee": 7, "base_ms": 0, "item_ms": 0}
+        settings = {} if batch_size is None else {"stands_for": {"batch_size": batch_size}}
+        handle, _ = await started("embedder", tmp_path, entry, **settings)
+        return (await handle._engine.start()).max_items
+
+    assert run_virtually(main()) == expected
+
+
+def test_a_batch_takes_its_items_and_their_tokens(tmp_path):
+    """base + items * (item + tokens * token)."""
+
+    async def main():
+        entry = {"operation": "score", "knee": 8, "base_ms": 5, "item_ms": 2, "token_ms": 0.5}
+        handle, _ = await started("reranker", tmp_path, entry)
+        ((one, other),) = await handle.run([Request("score", ["x" * 40, "y" * 80], {"query": "q"})])
+        assert one != other
+        return asyncio.get_running_loop().time() * 1000
+
+    assert run_virtually(main()) == pytest.approx(5 + 2 * 2 + 30 * 0.5)
+
+
+def test_a_store_finds_what_was_published():
+    """Passages of each query's own; of a collection that is not there nothing."""
+
+    async def main():
+        store, _ = await started("store", passage_tokens=8)
+        rows = [({"text": "a"}, (0.5,)), ({"text": "b"}, (0.25,))]
+        names = {"collection": "c", "pending": "c#1"}
+        search = Request("search", [(0.5,), (0.25,)], {"collection": "c", "top_k": 2})
+        await store.run([Request("ingest", rows, names)])
+        ((missing),) = await store.run([search])
+        assert isinstance(missing, Failure)
+        assert await store.control("publish", names) == {"count": 2}
+        (hits,) = await store.run([search])
+        assert await store.control("drop", {"collection": "c"}) is True
+        assert isinstance((await store.run([search]))[0], Failure)
+        return hits
+
+    hits = run_virtually(main())
+    assert len({passage["id"] for found in hits for passage in found}) == 4
+    assert {len(passage["text"]) for found in hits for passage in found} == {32}

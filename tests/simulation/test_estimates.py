@@ -1,0 +1,50 @@
+"""Without load, the simulator and the cost model of the compiler say the same."""
+
+import pytest
+
+from teola.compiler.api import compile_workflow
+from teola.compiler.cost.estimate import estimate
+from teola.compiler.cost.sizes import parse_sizes
+from teola.compiler.graph.expand import expand
+from teola.runtime.simulation import Workload, poisson, simulate
+
+
+@pytest.mark.parametrize("assume", [[], ["documents=1", "chunks.chunk=48"]])
+@pytest.mark.parametrize("level", ["O0", "O2"])
+@pytest.mark.parametrize("name", ["naive_rag", "advanced_rag"])
+def test_one_query_alone_takes_what_is_estimated(name, level, assume):
+    """Within 2 %: cutting documents takes no time here, and prefixes that a call finds in the cache
+    are no part of an estimate."""
+    plan = compile_workflow(name, level=level)
+    sizes = parse_sizes(assume, plan.graph)
+    report = simulate(plan, Workload((0.0,), sizes, spread=0))
+    expected = estimate(expand(plan.graph, sizes))
+    assert report.failures == {}
+    assert report.latency.mean == pytest.approx(expected.total_ms / 1000, rel=0.02)
+    assert report.first_token.mean == pytest.approx(expected.first_token_ms / 1000, rel=0.02)
+    for engine in report.engines:
+        busy_s = expected.engines[engine.name] / 1000
+        assert engine.busy_s == pytest.approx(busy_s, rel=0.05, abs=0.01), engine.name
+
+
+def test_assumed_chunks_are_cut():
+    """Documents are made as long as their chunks need."""
+    plan = compile_workflow("naive_rag")
+    sizes = parse_sizes(["documents=3", "chunks.chunk=50"], plan.graph)
+    report = simulate(plan, Workload((0.0,), sizes, spread=0))
+    (store,) = [engine for engine in report.engines if engine.kind == "store"]
+    assert store.items == 50 + 1  # and one search
+
+
+def test_levels_and_policies_have_the_same_work():
+    """What is compared differs in order and time alone: calls, items and tokens are the same."""
+    found = set()
+    for level, policy in (("O0", "throughput"), ("O2", "topology"), ("O2", "remaining-work")):
+        plan = compile_workflow("advanced_rag", level=level)
+        sizes = parse_sizes(["documents=1", "chunks.chunk=20"], plan.graph)
+        report = simulate(plan, Workload(poisson(0.05, 12), sizes), policy=policy)
+        assert report.done == 12
+        engines = report.engines
+        found.add(tuple((e.items, e.prompt_tokens, e.completion_tokens) for e in engines))
+        assert {e.work for e in engines if e.kind == "llm"} == {4 * 12}
+    assert len(found) == 1
