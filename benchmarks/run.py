@@ -14,6 +14,7 @@ NAMES = (
     "retrieval",
     "first_token",
     "prefill",
+    "load",
     "pinned_profile",
     "optimizer",
 )
