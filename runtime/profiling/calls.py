@@ -18,7 +18,9 @@ from teola.runtime.profiling.texts import Texts
 PROMPT = 128
 """Tokens of a prompt, where their number is not what is varied."""
 PROMPTS = (64, 256, 512, 1024, 2048, 4096, 8192)
-ANSWER = 32
+CONTEXTS = (512, 1024)
+"""Tokens of a prompt after which decoding is measured, beside ``PROMPT``."""
+ANSWER = 24
 """Tokens of an answer whose steps are measured."""
 _numbers = count(1)
 
@@ -135,19 +137,22 @@ class Prefill(CallProbe):
 
 
 class Decode(CallProbe):
-    """One step of sequences that decode together, after a prompt which all share."""
-
-    count_tokens = False
+    """One step of sequences that decode together, after a prompt which all share: its tokens, and
+    half of the answer's, are those of their contexts."""
 
     def __init__(self, subject: Subject) -> None:
         super().__init__(subject)
         self.answer = min(ANSWER, self.room - self.usual)
         self.max_items = self.fitting(self.usual + self.answer)
-        self.prompt = self.texts.prompt(self.usual)
+        self.lengths = tuple(length for length in CONTEXTS if length + ANSWER <= self.room)
+        self.prompts = {length: self.texts.prompt(length) for length in (self.usual, *self.lengths)}
+
+    def fits(self, items: int, tokens: int) -> bool:
+        return items <= self.fitting(tokens + self.answer)
 
     async def run(self, items: int, tokens: int) -> Sample:
-        heard = await generate(self.subject, [self.prompt] * items, self.answer)
-        return sample(step_seconds(heard), self.usual + self.answer / 2)
+        heard = await generate(self.subject, [self.prompts[tokens]] * items, self.answer)
+        return sample(step_seconds(heard), tokens + self.answer / 2)
 
 
 def step_seconds(heard: Sequence[Heard]) -> float:

@@ -10,8 +10,8 @@ from teola.compiler.graph.pgraph import Json
 
 NAMED = ("kind", "backend", "model")
 """What an entry always names."""
-PLACES = ("path",)
-"""What no entry names: it says where something lies, not what it is."""
+PLACES = ("path", "replicas")
+"""What no entry names: where something lies, and how often, but not what it is."""
 
 
 def entry_settings(config: Mapping[str, Json]) -> dict[str, Json]:

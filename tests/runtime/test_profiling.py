@@ -295,11 +295,15 @@ def test_the_profile_of_a_fake_is_what_it_was_told():
 
 
 def test_prefill_and_decode_are_measured_apart():
-    """A step of the fake takes 8 + n ms for 16 tokens, and 0.1 ms for a token that comes in."""
+    """A step of the fake takes 8 + n ms for 16 tokens, and 0.1 ms for a token that comes in; of the
+    answer's 24 tokens the last 8 are a step, however long the context is."""
     found = measured(llm={"latency_ms": 8, "per_item_ms": 1, "per_token_ms": 0.1})
     prefill, decode = by_operation(found)["prefill"], by_operation(found)["decode"]
     assert (prefill.base_ms, prefill.item_ms, prefill.token_ms) == pytest.approx((8, 1, 0.1))
-    assert (decode.base_ms, decode.item_ms) == pytest.approx((0.5, 1 / 16), rel=1e-3)
+    assert (decode.base_ms, decode.item_ms, decode.token_ms) == pytest.approx(
+        (1, 1 / 8, 0), rel=1e-3
+    )
+    assert {point.tokens for point in decode.points} == {140, 524, 1036}
     assert (prefill.knee, decode.knee) == (8, 64)
     assert max(point.tokens for point in prefill.points) == 4096
 
