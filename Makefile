@@ -34,7 +34,7 @@ run: $(READY)  ## Install, fetch two small models, answer QUESTION over the bund
 
 .PHONY: test
 test: lint  ## Install what tests need, run every check and test (ARGS go to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 .PHONY: test-long
 test-long: $(READY_TEST)  ## Run 10,000 generated workflows on all cores and keep the summary (CASES, SEED, SECONDS)
@@ -57,7 +57,7 @@ schemas: $(READY)  ## Generate schemas/*.json from the compiler's models
 	$(BIN)/python -m teola.compiler.schema
 
 .PHONY: pictures
-pictures: $(READY_TEST)  ## Draw the pictures of docs/passes.md again
+pictures: $(READY_TEST)  ## Draw the pictures of docs/ again
 	$(BIN)/python -m tests.docs.pictures
 
 .PHONY: bench

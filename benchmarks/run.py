@@ -10,13 +10,16 @@ NAMES = (
     "compilation",
     "instantiation",
     "scheduler",
+    "crowd",
     "commands",
     "retrieval",
     "first_token",
     "prefill",
     "load",
+    "soak",
     "pinned_profile",
     "optimizer",
+    "calibration",
 )
 
 

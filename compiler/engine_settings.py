@@ -25,6 +25,7 @@ class EngineSettings(BaseModel):
 
     kind: Annotated[str, Field(description="What the engine does")]
     backend: Annotated[str, Field(description="What does it")]
+    replicas: Annotated[Count, Field(description="Copies of the engine that share its work")] = 1
 
 
 class ModelSettings(EngineSettings):
@@ -51,6 +52,14 @@ class ModelSettings(EngineSettings):
     @model_validator(mode="after")
     def _name_weights(self) -> Self:
         check_weights(self.model_kind, self.model, self.path)
+        return self
+
+    @model_validator(mode="after")
+    def _deal_cores(self) -> Self:
+        if self.cores is not None and len(self.cores) < self.replicas:
+            raise ValueError(
+                f"{self.replicas} replicas need a core each: 'cores' names {len(self.cores)}"
+            )
         return self
 
 
@@ -200,10 +209,12 @@ class SimulatedLLM(SimulatedSettings):
 
     kind: Literal["llm"]
     answer_tokens: Annotated[
-        dict[str, int], Field(description="Primitive -> mean length of its answers; else 64")
+        dict[str, int],
+        Field(description="Primitive or workflow:primitive -> mean length of its answers; else 64"),
     ] = {}
     answer_lines: Annotated[
-        dict[str, int], Field(description="Primitive -> lines of its answers; else one text")
+        dict[str, int],
+        Field(description="Primitive or workflow:primitive -> lines of its answers; else one text"),
     ] = {}
     spread: Annotated[
         float, Field(ge=0, description="Sigma of the log-normal lengths; 0: all are the mean")
@@ -234,3 +245,6 @@ class SimulatedStore(SimulatedSettings):
 
     kind: Literal["store"]
     passage_tokens: Annotated[Count, Field(description="Tokens of a passage")] = 256
+    common_passages: Annotated[
+        int, Field(ge=0, description="So many passages all searches of a collection find alike")
+    ] = 0

@@ -106,8 +106,12 @@ def canonical(config: EngineSettings | Mapping[str, object]) -> dict[str, Json]:
 
 
 def identity(config: EngineSettings | Mapping[str, object]) -> str:
-    """Return a hash that is equal for engines with equal canonical settings (32 hex digits)."""
-    text = json.dumps(canonical(config), sort_keys=True, ensure_ascii=True)
+    """Return a hash that is equal for engines with equal canonical settings (32 hex digits).
+
+    How many replicas they have does not count.
+    """
+    settings = {name: value for name, value in canonical(config).items() if name != "replicas"}
+    text = json.dumps(settings, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

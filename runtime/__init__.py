@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from teola.runtime.errors import InputError, ModelError, ModuleError, RunError
+    from teola.runtime.errors import InputError, ModelError, ModuleError, Overloaded, RunError
     from teola.runtime.pool import EnginePool
     from teola.runtime.result import RunResult
     from teola.runtime.runner import Runner
@@ -16,6 +16,7 @@ __all__ = [
     "InputError",
     "ModelError",
     "ModuleError",
+    "Overloaded",
     "RunError",
     "RunResult",
     "Runner",
@@ -26,6 +27,7 @@ _HOMES = {
     "InputError": "errors",
     "ModelError": "errors",
     "ModuleError": "errors",
+    "Overloaded": "errors",
     "RunError": "errors",
     "RunResult": "result",
     "Runner": "runner",

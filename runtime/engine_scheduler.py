@@ -1,48 +1,73 @@
-"""The lower tier for engines whose work is items: batches across queries."""
+"""The lower tier for engines whose work is items: batches of tasks of many queries."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from math import ceil
 
-from teola.runtime.engines.protocol import Counted, Failure, Request
+from teola.runtime.batch_worker import BatchWorker, Runs
+from teola.runtime.circuit import Circuit
 from teola.runtime.errors import ModuleError
-from teola.runtime.hosts.errors import EngineDied
-from teola.runtime.policies import Budget, Policy, Slice
+from teola.runtime.item_budget import ItemBudget
+from teola.runtime.observing.engine_watch import UNWATCHED, EngineWatch
+from teola.runtime.policies import Budget, Policy
+from teola.runtime.sent import Sent
+from teola.runtime.suspects import Suspects
 from teola.runtime.task import Task
 from teola.runtime.task_queue import TaskQueue
 
 
-class Runs(Protocol):
-    """What runs batches: an engine through its host."""
+class BatchScheduler(TaskQueue):
+    """One queue, and the replicas that take batches from it. Work-conserving: a replica that is
+    free takes what waits, so none has work to do that another could begin earlier. What was with a
+    replica when it died is tried item by item (``suspects``)."""
 
-    async def run(self, batch: Sequence[Request]) -> Sequence[Sequence[Any] | Failure]:
-        """See ``BatchEngine.run``."""
-        ...
+    def __init__(self, policy: Policy, watch: EngineWatch = UNWATCHED) -> None:
+        super().__init__(policy, watch)
+        self.workers: dict[Runs, BatchWorker] = {}
+        self.budgets: dict[Runs, ItemBudget] = {}
+        self.suspects = Suspects(self.queue)
 
+    @property
+    def up(self) -> bool:
+        return bool(self.workers)
 
-class BatchScheduler(TaskQueue[Runs]):
-    """One queue and one engine: ``next_batch``, ``run``, ``deliver``. Work-conserving."""
+    @property
+    def running(self) -> int:
+        """Tasks with items in a batch that runs."""
+        return sum(len(worker.sent) for worker in self.workers.values())
 
-    def __init__(self, policy: Policy, max_items: int) -> None:
-        super().__init__(policy)
-        self.max_items = max_items
-        self.worker: asyncio.Task[None] | None = None
-        self.batches = 0
-        self.running: asyncio.Future[Any] | None = None
-        self.sent: list[Task] = []
+    def start(
+        self,
+        engine: Runs,
+        max_items: int,
+        circuit: Circuit,
+        lost: Callable[[str], None],
+        watch: EngineWatch = UNWATCHED,
+    ) -> None:
+        """A replica is up (again); where it turns out to hang, it is ``lost``."""
+        first = not self.workers
+        budget = self.budgets.setdefault(engine, ItemBudget(max_items))
+        self.workers[engine] = BatchWorker(self, engine, budget, circuit, lost, watch)
+        self.opened(first=first)
 
-    def fail(self, reason: str) -> None:
-        super().fail(reason)
-        sent, self.sent = self.sent, []
-        for task in sent:
-            task.fail(ModuleError(task.place, reason))
+    def stop(self, engine: Runs) -> None:
+        """A replica is gone."""
+        if (worker := self.workers.pop(engine, None)) is not None:
+            worker.gone = True
+            self.paused()
 
-    def start(self, engine: Runs, max_items: int) -> None:
-        """The engine is up (again)."""
-        self.max_items = max_items
-        self.open(engine)
+    def died(self, worker: BatchWorker, batch: Sequence[Sent], message: str) -> None:
+        """A replica has died while it ran a batch."""
+        if self.workers.get(worker.engine) is worker:
+            self.stop(worker.engine)
+        self.suspects.died(worker, batch, message)
+        self.paused()
+        if self.broken:
+            self.fail(self.broken)
+        self.wake()
 
     def submit(self, task: Task) -> None:
         """Queue a task."""
@@ -50,89 +75,66 @@ class BatchScheduler(TaskQueue[Runs]):
         self.enter(task)
 
     def wake(self) -> None:
-        """Start to work where nobody does."""
-        if self.worker is None and self.queue and self.engine is not None:
-            self.worker = asyncio.get_running_loop().create_task(self._work())
-            self.worker.add_done_callback(self._rest)
+        """One replica that is free begins; it wakes the next one if it leaves something."""
+        if self.queue or self.suspects.ready:
+            idle = (worker for worker in self.workers.values() if worker.job is None)
+            if (worker := next(idle, None)) is not None:
+                worker.begin()
 
-    def _rest(self, worker: asyncio.Task[None]) -> None:
-        self.worker = None
-        if not worker.cancelled():
-            worker.result()
-            self.wake()
+    def rest(self, worker: BatchWorker) -> None:
+        """A replica has nothing to do, or is gone."""
+        self.suspects.survived(worker)
+        self.wake()
 
-    async def _work(self) -> None:
-        while self.engine is not None:
-            batch = self.queue.next_batch(Budget(self.max_items))
-            if batch is None:
-                return
-            batch = [part for part in batch if part.task.still_valid()]
-            if not batch:
-                continue
-            self.batches += 1
-            self.sent = [part.task for part in batch]
-            generations = [part.task.generation for part in batch]
-            for part in batch:
-                part.task.running += len(part.indices)
-                part.task.started()
-            watched = self.watch.open(batch, len(self.queue)) if self.watch else None
-            self.running = asyncio.ensure_future(self._run(batch))
-            results = await self.running
-            if watched is not None:
-                self.watch.close(watched, results, len(self.queue))
-            self.sent, self.running = [], None
-            tokens = results.tokens if isinstance(results, Counted) else [()] * len(batch)
-            for part, result, counts, generation in zip(
-                batch, results, tokens, generations, strict=True
-            ):
-                if part.task.generation == generation:
-                    part.task.deliver(part.indices, result, counts)
+    def next_batch(self, worker: BatchWorker) -> list[Sent] | None:
+        """What a replica does next. Suspects go first; but where others wait, a replica that has
+        come up does something for them before it is put at risk."""
+        self.suspects.survived(worker)
+        if worker.worked and (suspect := self.suspects.next(worker)):
+            return suspect
+        budget = Budget(self._share(worker.budget.items))
+        while (batch := self.queue.next_batch(budget)) is not None:
+            valid = [Sent.of(part) for part in batch if part.task.still_valid()]
+            if sent := self.suspects.sift(self.suspects.hold(valid)):
+                return sent
+        return self.suspects.next(worker)
 
-    async def _run(self, batch: Sequence[Slice]) -> Sequence[Sequence[Any] | Failure]:
-        """Run a batch; an exception is a failure of all of it."""
-        requests = [Request(part.task.operation, _pick(part), part.task.common) for part in batch]
-        if self.engine is None:
-            return [Failure("engine", "the engine is closed")] * len(batch)
-        try:
-            return _checked(requests, await self.engine.run(requests))
-        except EngineDied as error:
-            self.pause()
-            return [Failure("died", str(error))] * len(batch)
-        except MemoryError as error:
-            return [Failure("memory", str(error) or "out of memory")] * len(batch)
-        except Exception as error:  # noqa: BLE001 - whatever an engine raises becomes the tasks' error
-            return [Failure("engine", f"{type(error).__name__}: {error}")] * len(batch)
+    def _share(self, most: int) -> int:
+        """What one replica takes of what waits, where others have nothing to do."""
+        idle = sum(worker.job is None for worker in self.workers.values())
+        if not idle:
+            return most
+        waiting = 0
+        for task in self.queue:
+            waiting += len(task.todo)
+            if waiting >= (idle + 1) * most:
+                return most
+        return max(1, ceil(waiting / (idle + 1)))
+
+    def waiting(self) -> Iterator[Task]:
+        return chain(self.queue, self.suspects.tasks())
+
+    def fail(self, reason: str) -> None:
+        super().fail(reason)
+        for task in self.suspects.clear():
+            task.fail(ModuleError(task.place, reason))
+        for worker in self.workers.values():
+            worker.fail(reason)
+
+    def check_integrity(self) -> list[str]:
+        suspects = len(set(self.suspects.tasks()))
+        problems = [f"{suspects} tasks wait for suspects of an idle engine"] if suspects else []
+        return super().check_integrity() + problems
 
     async def settled(self) -> None:
-        """Wait until the batch that runs now is back: what follows comes after its effects."""
-        if self.running is not None and not self.running.done():
-            await asyncio.wait([self.running])
+        """Wait until the batches that run now are back: what follows comes after their effects."""
+        running = [worker.running for worker in self.workers.values() if worker.running is not None]
+        if running:
+            await asyncio.wait(running)
 
     async def close(self) -> None:
         """Stop; what waits is dropped by its queries."""
-        self.engine = None
+        workers, self.workers = list(self.workers.values()), {}
         self.queue.clear()
-        if self.worker is not None:
-            self.worker.cancel()
-            await asyncio.gather(self.worker, return_exceptions=True)
-
-
-Results = Sequence[Sequence[Any] | Failure]
-
-
-def _checked(requests: Sequence[Request], results: Results) -> Results:
-    """One result a request, and one an item: else the engine is at fault."""
-    if len(results) != len(requests):
-        raise ValueError(f"the engine gave {len(results)} results for {len(requests)} requests")
-    for request, result in zip(requests, results, strict=True):
-        if not isinstance(result, Failure) and len(result) != len(request.items):
-            raise ValueError(
-                f"the engine gave {len(result)} results for {len(request.items)} items"
-            )
-    return results
-
-
-def _pick(part: Slice) -> Sequence[Any]:
-    if len(part.indices) == len(part.task.items):
-        return part.task.items
-    return [part.task.items[index] for index in part.indices]
+        for worker in workers:
+            await worker.close()

@@ -5,6 +5,7 @@ TeolaError
     InputError                  an input value is missing, unknown or of the wrong type
     ModelError                  weights or a package are missing; says what to do
     UnsupportedError            the workflow asks for what a backend lacks
+    Overloaded                  the pool has no room for another query; says when to come again
     QueryCancelled              the caller cancelled
     DeadlineExceeded            the query's ``deadline:`` passed
     ModuleError                 a module failed: names module, line, engine and cause
@@ -34,6 +35,17 @@ class ModelError(RunError):
 
 class UnsupportedError(RunError):
     """The workflow asks for what a backend lacks."""
+
+
+class Overloaded(RunError):
+    """The pool has no room for another query: come again in ``retry_after_s`` seconds."""
+
+    def __init__(self, running: int, retry_after_s: float) -> None:
+        super().__init__(
+            f"{running} queries run, as many as the pool takes: "
+            f"come again in {retry_after_s:.1f} s (EnginePool(max_queries=…))"
+        )
+        self.running, self.retry_after_s = running, retry_after_s
 
 
 class QueryCancelled(RunError):

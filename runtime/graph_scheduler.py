@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from teola.compiler.errors import TeolaError
@@ -17,6 +18,7 @@ from teola.runtime.instance.query import Query
 from teola.runtime.instance.region import KINDS
 from teola.runtime.instance.run import Run
 from teola.runtime.instance.scope import Scope, source_key
+from teola.runtime.instance.standing import learn
 from teola.runtime.instance.warm import WarmRun
 from teola.runtime.keys import digest, of_json, of_port
 from teola.runtime.outlook import Outlook
@@ -69,18 +71,18 @@ class GraphScheduler:
         self.draining = True
         try:
             while self.actions:
-                self._do(self.actions.popleft())
+                try:
+                    self.actions.popleft()()
+                except Exception as error:  # noqa: BLE001 - told to the loop, which logs it
+                    self._escaped(error)
         finally:
             self.draining = False
 
-    def _do(self, action: Callable[[], None]) -> None:
+    def _escaped(self, error: Exception) -> None:
         """Actions guard themselves; what still gets out of one must not stop the others."""
-        try:
-            action()
-        except Exception as error:  # noqa: BLE001 - told to the loop, which logs it
-            self.loop.call_exception_handler(
-                {"message": "an action of the graph scheduler failed", "exception": error}
-            )
+        self.loop.call_exception_handler(
+            {"message": "an action of the graph scheduler failed", "exception": error}
+        )
 
     def start(self, query: Query, inputs: dict[str, Cell]) -> None:
         """Instantiate the plan for a query: what is computed already, or being computed for
@@ -201,23 +203,22 @@ class GraphScheduler:
         run.home = self.engines.get(prepared.place.engine or "")
         for index, (_, operand) in enumerate(prepared.inputs):
             before = scope.runs.get(operand.node) if isinstance(operand, Ref) else None
-            if isinstance(before, Run) and not before.over:
+            if before is not None and not before.over:
                 run.upstream += ((index, before),)
         return run
 
     def execute(self, run: Run, group: int, inputs: dict[str, Any]) -> None:
-        """Do a group's work, here or on its engine."""
-        self.guarded(run, lambda: self._execute(run, group, inputs))
-
-    def _execute(self, run: Run, group: int, inputs: dict[str, Any]) -> None:
+        """Do a group's work, here or on its engine; called in ``guarded``."""
         if isinstance(run, WarmRun):
             run_warm(self, run, inputs)
-            return
-        if run.prepared.form == "cpu":
+        elif run.prepared.form == "cpu":
             run.started_s = run.started_s if run.started_s is not None else self.now()
             run_cpu(self, run, group, inputs)
-            return
-        self.when(run, "ready", lambda: self._on_engine(run, group, inputs))
+        elif run.home is not None and run.home.ready:
+            self._on_engine(run, group, inputs)
+        else:
+            action = partial(self._on_engine, run, group, inputs)
+            self.when_engine(run, run.home, "ready", action)
 
     def _on_engine(self, run: Run, group: int, inputs: dict[str, Any]) -> None:
         if isinstance(run, GenerateRun):
@@ -225,15 +226,11 @@ class GraphScheduler:
         else:
             run_items(self, run, group, inputs)
 
-    def when(self, run: Run, stage: str, action: Callable[[], None]) -> None:
-        """Do ``action`` once the run's engine is ``fetched`` or ``ready``; fail the run where the
-        engine cannot be."""
-        self.when_engine(run, run.home, stage, action)
-
     def when_engine(
         self, run: Run, engine: PooledEngine | None, stage: str, action: Callable[[], None]
     ) -> None:
-        """As ``when``, for any engine."""
+        """Do ``action`` once an engine is ``fetched`` or ``ready``; fail the run where it cannot
+        be."""
         if engine is None:
             raise RunError(f"{run.prepared.place}: its engine is not declared")
 
@@ -277,6 +274,7 @@ class GraphScheduler:
     def over(self, run: Run) -> None:
         """A run ended: keep what later queries may use, clean up what a failed one left."""
         if run.state == "done":
+            learn(run)
             if run.prepared.keeps and run.key is not None:
                 self.pool.retain(run)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 
 from teola.runtime.llm_task import LLMTask
 from teola.runtime.prefixes import Marks, Prefixes
@@ -30,6 +31,10 @@ class Holds:
             if whole or _common(one.marks, marks, least):
                 return name
         return None
+
+    def coming(self, marks: Marks) -> int:
+        """How many leading blocks of a prompt are being computed right now."""
+        return max((_alike(one.marks, marks) for one in self.leaders.values()), default=0)
 
     def hold(self, task: LLMTask, leader: str) -> None:
         """Let a call wait."""
@@ -70,6 +75,11 @@ class Holds:
     def __iter__(self) -> Iterator[LLMTask]:
         """All who wait."""
         return (task for waiting in self.followers.values() for task in waiting)
+
+
+def _alike(one: Marks, other: Marks) -> int:
+    """How many leading blocks two prompts have in common."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _common(one: Marks, other: Marks, count: int) -> bool:

@@ -1,87 +1,138 @@
-"""The lower tier for LLMs: admission by KV tokens; the engine batches continuously itself."""
+"""The lower tier for LLMs: admission by KV tokens; the replicas batch continuously themselves."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Iterator, Sequence
-from itertools import chain, count
-from typing import Protocol
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 
-from teola.runtime.engines.protocol import Capabilities, Failure, Generate, TokenEvent
-from teola.runtime.holds import Holds
-from teola.runtime.hosts.errors import EngineDied
+from teola.runtime.circuit import Circuit
+from teola.runtime.engines.protocol import Capabilities, Failure
+from teola.runtime.errors import ModuleError
+from teola.runtime.llm_replica import LLMReplica
+from teola.runtime.llm_suspects import SuspectCalls
 from teola.runtime.llm_task import LLMTask
-from teola.runtime.policies import Budget, Policy
-from teola.runtime.prefixes import Marks, Prefixes
+from teola.runtime.observing.engine_watch import UNWATCHED, EngineWatch
+from teola.runtime.outbox import Generates
+from teola.runtime.policies import Policy
+from teola.runtime.prefixes import Marks
+from teola.runtime.task import Task
 from teola.runtime.task_queue import TaskQueue
 from teola.runtime.warm_up import Owner, WarmUp
 from teola.runtime.warm_ups import WarmUps
 
-_ids = count(1)
-LOG = logging.getLogger(__name__)
 
+class LLMScheduler(TaskQueue):
+    """Sends what fits now, in the policy's order, to the replica that will be through with it
+    first: the one that holds its prefix, unless waiting there costs more than that saves. The rest
+    waits here. Where the engine keeps prefixes, a call whose prefix is being computed waits for
+    that, and warm-ups are sent while no call waits. Calls that ran when a replica died run again,
+    one at a time and alone."""
 
-class Generates(Protocol):
-    """What generates: an LLM engine through its host."""
-
-    async def submit(self, requests: Sequence[Generate]) -> None:
-        """See ``LLMEngine.submit``."""
-        ...
-
-    async def abort(self, ids: Sequence[str]) -> None:
-        """See ``LLMEngine.abort``."""
-        ...
-
-
-class LLMScheduler(TaskQueue[Generates]):
-    """Sends what fits now: ``prompt + max_tokens`` of all running calls within the engine's KV and
-    request limits; the rest waits here. Where the engine keeps prefixes, a call whose prefix is
-    being computed waits for that, and warm-ups are sent while no call waits."""
-
-    def __init__(self, policy: Policy) -> None:
-        super().__init__(policy)
-        self.running: dict[str, LLMTask | WarmUp] = {}
-        self.held = 0
-        self.capabilities = Capabilities()
-        self.prefixes = Prefixes(1, 0)
-        self.holds = Holds()
+    def __init__(self, policy: Policy, watch: EngineWatch = UNWATCHED) -> None:
+        super().__init__(policy, watch)
+        self.replicas: dict[Generates, LLMReplica] = {}
+        self.suspects = SuspectCalls()
         self.warm_ups = WarmUps()
-        self.sending: set[asyncio.Task[None]] = set()
         self.planned = False
 
-    def start(self, engine: Generates, capabilities: Capabilities) -> None:
-        """The engine is up (again)."""
-        self.capabilities = capabilities
+    @property
+    def up(self) -> bool:
+        return bool(self.replicas)
+
+    @property
+    def running(self) -> int:
+        """Calls and warm-ups that run."""
+        return sum(len(replica.running) for replica in self.replicas.values())
+
+    @property
+    def held(self) -> int:
+        """The KV tokens of what runs."""
+        return sum(replica.held for replica in self.replicas.values())
+
+    def start(
+        self,
+        engine: Generates,
+        capabilities: Capabilities,
+        circuit: Circuit | None = None,
+        lost: Callable[[str], None] | None = None,
+        watch: EngineWatch = UNWATCHED,
+    ) -> LLMReplica:
+        """A replica is up (again): its events go to what is returned. Where it says that it has
+        died, or hangs, it is ``lost``: whoever ends it then calls ``stop``."""
+        first = not self.replicas
+        self.replicas[engine] = replica = LLMReplica(
+            engine,
+            capabilities,
+            circuit or Circuit(),
+            watch,
+            self._put_back,
+            self._changed,
+            self.warm_ups.fail,
+            lost or partial(self.stop, engine),
+        )
         if capabilities.prefix_cache:
-            self.prefixes = Prefixes(max(1, capabilities.block_tokens), capabilities.kv_tokens)
             self.warm_ups.start(capabilities.kv_tokens)
-        self.open(engine)
+            for task in chain(self.queue, self.suspects):
+                self._mark(task)
+        self.opened(first=first)
+        return replica
+
+    def stop(self, engine: Generates, reason: str) -> None:
+        """A replica is gone: what ran on it has failed."""
+        if (replica := self.replicas.pop(engine, None)) is not None:
+            replica.hold_nobody()
+            self.paused()
+            self.suspects.died(replica)
+            replica.end(Failure("died", reason))
 
     def fail(self, reason: str) -> None:
-        self._hold_nobody()
+        replicas, self.replicas = list(self.replicas.values()), {}
+        for replica in replicas:
+            replica.hold_nobody()
         super().fail(reason)
+        for task in self.suspects.clear():
+            task.fail(ModuleError(task.place, reason))
         self.warm_ups.drop_queued()
-        self._fail_running(Failure("engine", reason))
+        for replica in replicas:
+            replica.end(Failure("engine", reason))
 
-    def _fail_running(self, failure: Failure) -> None:
-        self.events([TokenEvent(task_id, (), failure=failure) for task_id in list(self.running)])
+    @property
+    def caches(self) -> Sequence[LLMReplica]:
+        """The replicas that keep prefixes."""
+        return [one for one in self.replicas.values() if one.capabilities.prefix_cache]
 
     def submit(self, task: LLMTask) -> None:
         """Queue a call."""
         task.abort = self._abort
         task.queued(self.enter)
-        if self.capabilities.prefix_cache:
-            task.marks = self.prefixes.marks(task.prompt)
+        self.suspects.check(task)
+        if not task.over:
+            self.enter(task)
+
+    def _mark(self, task: Task) -> None:
+        if isinstance(task, LLMTask) and not task.marks and (caches := self.caches):
+            task.marks = caches[0].prefixes.marks(task.prompt)
             self.warm_ups.arrived(task.marks)
-        self.enter(task)
+
+    def enter(self, task: Task) -> None:
+        self._mark(task)
+        if isinstance(task, LLMTask) and task.suspect and not self.broken:
+            task.queued_s = asyncio.get_running_loop().time()
+            self.suspects.add(task)
+            self.wake()
+        else:
+            super().enter(task)
 
     def warm(self, owner: Owner, prompt: Sequence[int], min_new_tokens: int) -> None:
         """Compute the beginning of a prompt while no call waits; what the owner has queued of the
         same prompt is replaced. Where the engine keeps no prefixes this does nothing."""
-        if self.broken or not self.capabilities.prefix_cache:
+        caches = [one.prefixes for one in self.caches]
+        if self.broken or not caches:
             return
-        queued = self.warm_ups.offer(owner, prompt, min_new_tokens, self.prefixes)
+        queued = self.warm_ups.offer(owner, prompt, min_new_tokens, caches)
         if queued is None:
             return
         queued.queued_s = asyncio.get_running_loop().time()
@@ -91,182 +142,127 @@ class LLMScheduler(TaskQueue[Generates]):
 
     def _coming(self) -> Iterator[Marks]:
         """The prompts that wait or are being computed."""
-        for one in chain(self.queue, self.holds, self.holds.leaders.values()):
+        holds = [replica.holds for replica in self.replicas.values()]
+        leaders = (one.leaders.values() for one in holds)
+        for one in chain(self.queue, self.suspects, *holds, *leaders):
             if isinstance(one, LLMTask | WarmUp):
                 yield one.marks
 
     def leave(self, owner: Owner) -> None:
         """The owner wants no warm-ups any more: what nobody else wants is dropped or aborted."""
-        for warm_up in self.warm_ups.leave(owner):
-            if not self.holds.waits_for(warm_up.id):
-                self._abort(warm_up)
+        for one in self.warm_ups.leave(owner):
+            if one.home is not None and not one.home.holds.waits_for(one.id):
+                one.home.abort(one)
 
     def wake(self) -> None:
         """Admit once per turn of the loop, however many calls came."""
-        if not self.planned and self.engine is not None:
+        if not self.planned and self.replicas:
             self.planned = True
             asyncio.get_running_loop().call_soon(self._admit)
 
     def _admit(self) -> None:
         self.planned = False
-        if self.engine is None:
-            return
-        sent = []
-        for task in self._next():
-            self._begin(task)
-            sent.append(task)
-        if sent:
-            requests = [task.request() for task in sent]
-            sender = asyncio.get_running_loop().create_task(self._send(requests))
-            self.sending.add(sender)
-            sender.add_done_callback(self.sending.discard)
-            for task in sent:
-                task.sender = sender
+        sent: dict[LLMReplica, list[LLMTask | WarmUp]] = defaultdict(list)
+        for replica, task in self._next():
+            replica.begin(task)
+            sent[replica].append(task)
+        for replica, tasks in sent.items():
+            replica.send(tasks)
         if self.watch:
             self._tell_load()
 
-    def _next(self) -> Iterator[LLMTask | WarmUp]:
-        """What is sent now; each has begun before the next is chosen."""
-        while batch := self.queue.next_batch(self._budget()):
+    def _next(self) -> Iterator[tuple[LLMReplica, LLMTask | WarmUp]]:
+        """What is sent now, and where; each has begun before the next is chosen."""
+        if (found := self.suspects.next(self.replicas.values())) is not None:
+            found[1].start_clock()
+            yield found
+        while roomiest := self._roomiest():
+            batch = self.queue.next_batch(roomiest.budget)
+            if not batch:
+                break
             for task in (part.task for part in batch if isinstance(part.task, LLMTask)):
-                if (leader := self._leader(task.marks)) is not None:
-                    self.holds.hold(task, leader)
+                replica = self._best(task) or roomiest
+                if (leader := replica.leader(task)) is not None:
+                    replica.holds.hold(task, leader)
                 else:
-                    yield task
+                    yield replica, task
         if (first := self.queue.first()) is not None:
             self._make_room(first.tokens)
-        elif not self.holds.busy and (one := self.warm_ups.next(self._budget(), self.prefixes)):
-            yield one
+        else:
+            yield from self._warm_next()
 
-    def _budget(self) -> Budget:
-        return Budget(
-            self.capabilities.max_requests - len(self.running),
-            self.capabilities.kv_tokens - self.held,
-        )
+    def _roomiest(self) -> LLMReplica | None:
+        """The replica with the most free KV of those that take another call."""
+        free = (one for one in self.replicas.values() if one.budget.items > 0)
+        return max(free, key=lambda one: one.budget.tokens or 0, default=None)
 
-    def _leader(self, marks: Marks) -> str | None:
-        """Who computes a prefix of a prompt right now and should be waited for."""
-        if self.capabilities.shares_in_flight or not marks:
-            return None
-        return self.holds.leader(marks, self.prefixes)
+    def _best(self, task: LLMTask | WarmUp, *, idle: bool = False) -> LLMReplica | None:
+        """Where a call would be through first; of equals the one with the most free KV. ``idle``:
+        only where nobody waits for a first token."""
+        found = [
+            replica
+            for replica in self.replicas.values()
+            if replica.fits(task) and not (idle and replica.holds.busy)
+        ]
+        if len(found) < 2:
+            return found[0] if found else None
+        return min(found, key=lambda one: (one.tokens_until_done(task), one.held))
+
+    def _warm_next(self) -> Iterator[tuple[LLMReplica, WarmUp]]:
+        if all(replica.holds.busy for replica in self.replicas.values()):
+            return
+        for one in self.warm_ups.waiting([cache.prefixes for cache in self.caches]):
+            if (replica := self._best(one, idle=True)) is not None:
+                self.warm_ups.send(one)
+                yield replica, one
 
     def _make_room(self, tokens: int) -> None:
         """A call that would fit without the warm-up that runs does not wait for its end."""
-        one = self.holds.warm_up
-        free = self._budget().tokens or 0
-        if one is not None and tokens <= free + one.tokens and not self.holds.waits_for(one.id):
-            self.warm_ups.waste(one)
-            self._abort(one)
+        for replica in self.replicas.values():
+            one = replica.holds.warm_up
+            free = replica.budget.tokens or 0
+            if one and tokens <= free + one.tokens and not replica.holds.waits_for(one.id):
+                self.warm_ups.waste(one)
+                replica.abort(one)
+                return
 
-    async def _send(self, requests: Sequence[Generate]) -> None:
-        engine = self.engine
-        try:
-            if engine is None:
-                raise EngineDied("the engine is closed")
-            await engine.submit(requests)
-        except Exception as error:  # noqa: BLE001 - whatever an engine raises becomes the calls' error
-            kind = "died" if isinstance(error, EngineDied) else "engine"
-            failure = Failure(kind, f"{type(error).__name__}: {error}")
-            self.events([TokenEvent(r.id, (), failure=failure) for r in requests])
-
-    def _begin(self, task: LLMTask | WarmUp) -> None:
-        task.id = f"g{next(_ids)}"
-        task.running = 1
-        task.started()
-        if self.watch:
-            self._tell_sent(task)
-        self.running[task.id] = self.holds.leaders[task.id] = task
-        self.held += task.tokens
-
-    def _tell_sent(self, task: LLMTask | WarmUp) -> None:
-        warm = isinstance(task, WarmUp)
-        origins = tuple(task.owners) if isinstance(task, WarmUp) else (task.origin,)
-        cached = self.prefixes.cached(task.marks) * self.prefixes.block_tokens
-        self.watch.sent(task.id, origins, warm, task.queued_s, len(task.prompt), cached)
-
-    def _tell_load(self) -> None:
-        self.watch.load(len(self.queue), len(self.running), self.held)
-
-    def events(self, events: Sequence[TokenEvent]) -> None:
-        """The events of one engine step."""
-        for event in events:
-            task = self.running.get(event.id)
-            if task is None:
-                continue
-            if self.watch:
-                self.watch.event(event)
-            if (event.tokens or event.finish_reason) and event.id in self.holds.leaders:
-                self.prefixes.add(task.marks)
-                self._release(event.id)
-            if event.finish_reason is not None or event.failure is not None:
-                self._free(task)
-            if event.failure is not None and isinstance(task, WarmUp):
-                self.warm_ups.fail(task)
-            task.event(event)
-
-    def _release(self, leader: str) -> None:
-        """Who waited for a leader is looked at again, before all others."""
-        for task in reversed(self.holds.release(leader)):
-            task.todo.append(0)
-            self.queue.put_back(task)
+    def _put_back(self, tasks: Sequence[LLMTask]) -> None:
+        """Who waited for a leader, or was not taken, is looked at again, before all others."""
+        for task in reversed(tasks):
+            task.todo = (0,)
+            (self.suspects if task.suspect else self.queue).put_back(task)
         self.wake()
 
-    def _hold_nobody(self) -> None:
-        for leader in tuple(self.holds.followers):
-            self._release(leader)
+    def _changed(self) -> None:
+        if self.watch:
+            self._tell_load()
+        self.wake()
 
-    def _free(self, task: LLMTask | WarmUp) -> None:
-        if self.running.pop(task.id, None) is not None:
-            self.held -= task.tokens
-            task.running = 0
-            if self.watch:
-                self.watch.over(task.id)
-                self._tell_load()
-            self._release(task.id)
+    def _tell_load(self) -> None:
+        waiting = len(self.queue) + len(self.suspects.waiting)
+        self.watch.load(waiting, self.running, self.held)
 
-    def _abort(self, task: LLMTask | WarmUp) -> None:
-        if isinstance(task, LLMTask):
-            self.holds.forget(task)
-        if task.id in self.running:
-            self._free(task)
-            if self.engine is not None:
-                abort = self._send_abort(task.id, task.sender)
-                aborting = asyncio.get_running_loop().create_task(abort)
-                self.sending.add(aborting)
-                aborting.add_done_callback(self.sending.discard)
-
-    async def _send_abort(self, task_id: str, sender: asyncio.Task[None] | None) -> None:
-        if sender is not None and not sender.done():
-            await asyncio.wait([sender])  # an abort must not overtake its call
-        if self.engine is not None:
-            try:
-                await self.engine.abort([task_id])
-            except EngineDied:
-                return  # a dead engine holds nothing
-            except Exception:  # the caller is gone; only the log can be told
-                LOG.exception("the call %s was not aborted and may still run", task_id)
-
-    def died(self, message: str) -> None:
-        """The engine's host is gone: what ran has failed."""
-        self._hold_nobody()
-        self.pause()
-        self.prefixes.clear()
-        self._fail_running(Failure("died", message))
+    def _abort(self, task: LLMTask) -> None:
+        for replica in self.replicas.values():
+            replica.holds.forget(task)
+            one = replica.holds.warm_up
+            if one is not None and not one.owners and not replica.holds.waits_for(one.id):
+                replica.abort(one)
+        if task.home is not None:
+            task.home.abort(task)
+        self.wake()  # perhaps others have waited behind it
 
     async def close(self) -> None:
         """Stop; what waits is dropped by its queries."""
-        self.engine = None
+        replicas, self.replicas = list(self.replicas.values()), {}
         self.queue.clear()
-        for sender in tuple(self.sending):
-            sender.cancel()
-        await asyncio.gather(*self.sending, return_exceptions=True)
+        self.suspects.clear()
+        for replica in replicas:
+            await replica.close()
 
     def check_integrity(self) -> list[str]:
         """What should not be there when nothing runs."""
         problems = super().check_integrity() + self.warm_ups.check_integrity()
-        problems += self.holds.check_integrity()
-        if self.running:
-            problems.append(f"{len(self.running)} calls run on an idle engine")
-        if self.held:
-            problems.append(f"{self.held} KV tokens are held by nobody")
-        return problems
+        if waiting := list(self.suspects):
+            problems.append(f"{len(waiting)} calls wait for a replica of their own")
+        return problems + [p for one in self.replicas.values() for p in one.check_integrity()]

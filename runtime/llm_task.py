@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from teola.runtime.engines.protocol import Generate, TokenEvent
 from teola.runtime.errors import ModuleError, Place, StreamInterrupted
 from teola.runtime.limits import Limits
 from teola.runtime.prefixes import Marks
 from teola.runtime.task import Task
+
+if TYPE_CHECKING:
+    from teola.runtime.llm_replica import LLMReplica
+    from teola.runtime.suspects import Death
 
 
 def _no_results(_: list[Any]) -> None:
@@ -44,18 +47,25 @@ class Call(Protocol):
 
 class LLMTask(Task):
     """One LLM call: ``prompt`` tokens in, at most ``max_tokens`` out; ``marks`` stand for the
-    prompt's blocks."""
+    prompt's blocks. What an attempt gave (``given``) stays where the engine can go on from there
+    and the call is ``resumable``: the next attempt's prompt ends with it. A call that ran at its
+    replica's ``death`` is ``suspect``: from then on it runs alone."""
 
     __slots__ = (
         "abort",
         "call",
+        "death",
+        "given",
+        "home",
         "id",
         "idle",
         "ignore_eos",
         "marks",
         "max_tokens",
         "prompt",
+        "resumable",
         "sender",
+        "suspect",
     )
 
     def __init__(
@@ -69,15 +79,20 @@ class LLMTask(Task):
     ) -> None:
         self.idle: asyncio.TimerHandle | None = None
         super().__init__(
-            "generate", (None,), {}, place, limits, _no_results, call.failed, None, call.started
+            "generate", (prompt,), {}, place, limits, _no_results, call.failed, None, call.started
         )
         self.prompt, self.max_tokens, self.ignore_eos = prompt, max_tokens, ignore_eos
         self.tokens = len(prompt) + max_tokens
         self.call = call
         self.marks: Marks = ()
+        self.given: list[int] = []
+        self.resumable = True
+        self.suspect = False
+        self.death: Death | None = None
         self.id = ""
         self.abort: Callable[[LLMTask], None] | None = None
         self.sender: asyncio.Task[None] | None = None
+        self.home: LLMReplica | None = None
 
     def request(self) -> Generate:
         """What the engine is asked."""
@@ -87,15 +102,19 @@ class LLMTask(Task):
             self.max_tokens,
             self.ignore_eos,
             primitive=self.place.primitive,
+            workflow=self.place.workflow,
         )
 
     def event(self, event: TokenEvent) -> None:
-        """Tokens of the running attempt, or its end."""
+        """Tokens of the running attempt, or its end. One that was not taken goes on waiting."""
+        if event.failure is not None and event.failure.kind == "full":
+            return
         self.start_idle_clock()
         if event.failure is not None:
             self.running = 0
             self.retry_or_fail(ModuleError(self.place, event.failure.message, event.failure.kind))
             return
+        self.given += event.tokens
         if event.finish_reason is not None:
             self.end()
         self.call.tokens(event.tokens, event.finish_reason)
@@ -114,10 +133,25 @@ class LLMTask(Task):
             self.idle.cancel()
             self.idle = None
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether another attempt begins where this one ended."""
+        return self.resumable and self.home is not None and self.home.capabilities.continues
+
     def retry_or_fail(self, error: ModuleError) -> None:
-        again = self.attempt < self.limits.max_retries and error.kind in self.limits.on
-        if again and self.call.left():
+        died = error.kind == "died"
+        if len(self.given) >= self.max_tokens:  # nothing is missing but its end
+            self.end()
+            self.call.tokens((), "length")
+        elif died and self.suspect:
+            twice = f"it ended the engine twice, among others and then alone: {error.cause}"
+            self.fail(ModuleError(self.place, twice, "item"))
+        elif (died or not self._lasts(error.kind)) and not self.goes_on and self.call.left():
             self.fail(StreamInterrupted(self.place, error.cause, error.kind))
+        elif died:
+            self.suspect = True
+            self.stop_clock()
+            self._again()
         else:
             super().retry_or_fail(error)
 
@@ -127,8 +161,14 @@ class LLMTask(Task):
             self.abort(self)
 
     def reset(self) -> None:
-        self.todo = deque([0])
-        self.call.attempt()
+        self.todo = (0,)
+        if self.goes_on:
+            self.prompt = [*self.prompt, *self.given]
+            self.max_tokens -= len(self.given)
+            self.marks = ()
+        else:
+            self.call.attempt()
+        self.given = []
 
     def cancel(self) -> None:
         super().cancel()

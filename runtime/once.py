@@ -25,7 +25,7 @@ class Once:
 
     def __init__(self) -> None:
         self.results: dict[Hashable, Any] = {}
-        self.waiting: dict[Hashable, list[tuple[_Gathering, int]]] = {}
+        self.waiting: dict[Hashable, tuple[tuple[_Gathering, int], ...]] = {}
 
     def gather(self, items: Sequence[Any], marks: Sequence[Hashable | None], group: Group) -> None:
         """Give ``group`` one result an item; items of equal marks are computed once (None: an item
@@ -36,11 +36,11 @@ class Once:
                 gathering.slots[index] = self.results[mark]
                 gathering.left -= 1
             elif mark is not None and mark in self.waiting:
-                self.waiting[mark].append((gathering, index))
+                self.waiting[mark] += ((gathering, index),)
             else:
                 gathering.new.append(index)
                 if mark is not None:
-                    self.waiting[mark] = []
+                    self.waiting[mark] = ()
         if gathering.left == 0:
             group.done(gathering.slots)
         elif gathering.new:

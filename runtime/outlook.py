@@ -1,17 +1,20 @@
 """What the queries of a plan still need of its engines: what ``remaining-work`` orders them by.
 
 Estimated from profiles for assumed sizes, then corrected by what queries had to do (running
-averages): a decode's length, the items of a list. Rough figures are enough (runtime.md: log-normal
-errors in them change nothing), they only have to tell a query that begins from one that ends.
+averages): a decode's length, the items of a list. Rough figures are enough where nothing better is
+known: they tell a query that begins from one that ends. How long a query's own lists turn out to be
+is counted for each (``Standing``): among queries of one plan that is what tells short from long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from teola.compiler.cost.costs import Costs
-from teola.compiler.cost.profile import Entry, Profiles
+from teola.compiler.cost.profile import Entry, Profiles, load_profiles
+from teola.compiler.cost.work import context_tokens, decode_steps
 from teola.compiler.graph.egraph import EGraph, Task
 from teola.compiler.graph.expand import ExpansionError, expand
 from teola.compiler.graph.pgraph import PGraph
@@ -34,6 +37,26 @@ class Expected:
     goes_on: Entry | None = None
     tokens: int = 0
 
+    @property
+    def item_ms(self) -> float:
+        """One of its items; an LLM call is one item."""
+        if self.entry is None or self.goes_on is not None:
+            return self.work_ms
+        return _batched_ms(self.entry, 1, self.tokens)
+
+    def did(self, items: int, tokens: int, new_tokens: int) -> float:
+        """An instance has ended: it had so many items, or prompt ``tokens`` and ``new_tokens``.
+        Returns the work that it was, in milliseconds."""
+        if self.entry is None:
+            return 0.0
+        if self.goes_on is not None:
+            work_ms = self.entry.latency_ms(1, tokens)
+            work_ms += max(0, new_tokens - 1) * self.goes_on.latency_ms(1, tokens + new_tokens / 2)
+        else:
+            work_ms = _batched_ms(self.entry, items, self.tokens)
+        self.work_ms += LEARNING * (work_ms - self.work_ms)
+        return work_ms
+
 
 UNKNOWN = Expected()
 
@@ -49,25 +72,11 @@ class Outlook:
             egraph = expand(graph)
         except ExpansionError:
             return  # every query is alike then
-        self._read(egraph, Costs(graph, profiles))
+        self._read(egraph, Costs(graph, profiles or _own_profiles(graph)))
 
     def of(self, node_id: str) -> Expected:
         """What is known of a node."""
         return self.nodes.get(node_id, UNKNOWN)
-
-    def did(self, node_id: str, items: int, tokens: int, new_tokens: int) -> float:
-        """One instance has ended: it had so many items, or prompt ``tokens`` and ``new_tokens``.
-        Returns the work that it was, in milliseconds."""
-        expected = self.of(node_id)
-        if expected.entry is None:
-            return 0.0
-        if expected.goes_on is not None:
-            work_ms = expected.entry.latency_ms(1, tokens)
-            work_ms += max(0, new_tokens - 1) * expected.goes_on.latency_ms(1)
-        else:
-            work_ms = _batched_ms(expected.entry, items, expected.tokens)
-        expected.work_ms += LEARNING * (work_ms - expected.work_ms)
-        return work_ms
 
     def ended(self, work_ms: float) -> None:
         """A query has ended well, having been so much work."""
@@ -76,7 +85,7 @@ class Outlook:
 
     def _read(self, egraph: EGraph, costs: Costs) -> None:
         units = _units(egraph)
-        own = {task.id: _work_ms(costs, task) for task in egraph.tasks}
+        own = {task.id: _work_ms(egraph, costs, task) for task in egraph.tasks}
         paths = dict(own)
         depths = dict.fromkeys(own, 0)
         for task in reversed(egraph.tasks):
@@ -95,12 +104,18 @@ class Outlook:
             expected.depth = max(expected.depth, depths[task.id])
             if task.form == "decode":
                 expected.goes_on = costs.entry(task)
-            else:
+            elif task.engine is not None:
                 expected.entry, expected.tokens = costs.entry(task), task.tokens
             instances.setdefault(unit, set()).add(task.path)
             self.total_ms += own[task.id]
         for unit, paths_of in instances.items():
             self.nodes[unit].work_ms /= len(paths_of)
+
+
+def _own_profiles(graph: PGraph) -> Profiles | None:
+    """What simulated engines go by, where the graph has such."""
+    paths = (settings.get("profile") for settings in graph.engines.values())
+    return next((load_profiles(Path(path)) for path in paths if isinstance(path, str)), None)
 
 
 def _units(egraph: EGraph) -> Mapping[str, str]:
@@ -114,7 +129,7 @@ def _units(egraph: EGraph) -> Mapping[str, str]:
     return units
 
 
-def _work_ms(costs: Costs, task: Task) -> float:
+def _work_ms(egraph: EGraph, costs: Costs, task: Task) -> float:
     """What a task is to its engine, alone; what has none is free."""
     entry = costs.entry(task)
     if entry is None or task.engine is None or not task.items or task.form == "hint":
@@ -122,7 +137,7 @@ def _work_ms(costs: Costs, task: Task) -> float:
     if task.form == "prefill":
         return entry.latency_ms(1, task.tokens)
     if task.form == "decode":
-        return max(0, task.tokens - (task.first == 0)) * entry.latency_ms(1)
+        return decode_steps(task) * entry.latency_ms(1, context_tokens(egraph, task))
     return _batched_ms(entry, task.items, task.tokens)
 
 

@@ -6,18 +6,21 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Self
 
 from teola.compiler.engines import identity
-from teola.runtime.errors import RunError
+from teola.runtime.door import Door
+from teola.runtime.errors import Overloaded, RunError
 from teola.runtime.events import EngineStatus
 from teola.runtime.instance.run import Run
 from teola.runtime.instance.scope import Scope
 from teola.runtime.observing.engine_watch import EngineWatch
-from teola.runtime.observing.observations import EngineFacts
+from teola.runtime.observing.observations import EngineFacts, QueryRefused
 from teola.runtime.observing.observers import Observers, T
 from teola.runtime.policies import DEFAULT_POLICY, POLICIES
 from teola.runtime.pool_engine import PooledEngine, Wrap
+from teola.runtime.replica import Replica
 from teola.runtime.values import Key
 
 RETAINED_BYTES = 1 << 30
@@ -34,14 +37,16 @@ class EnginePool:
     name: two workflows on one model share weights and batches.
 
     ``retained_bytes`` bounds the unnamed collections that are kept for later queries (least
-    recently used first out); ``policy`` names the order in which waiting tasks are served
-    (``teola.runtime.policies``). Use as ``async with EnginePool() as pool``.
+    recently used first out), ``max_queries`` how many queries are in at a time (one more is refused
+    with ``Overloaded``; None: any number); ``policy`` names the order in which waiting tasks are
+    served (``teola.runtime.policies``). Use as ``async with EnginePool() as pool``.
     """
 
     def __init__(
         self,
         *,
         retained_bytes: int = RETAINED_BYTES,
+        max_queries: int | None = None,
         policy: str = DEFAULT_POLICY,
         wrap: Wrap = lambda handle, _: handle,
     ) -> None:
@@ -55,7 +60,7 @@ class EnginePool:
         self.listeners: list[Callable[[EngineStatus], None]] = []
         self.observers = Observers()
         self.jobs: set[asyncio.Task[Any]] = set()
-        self.queries = 0
+        self.door = Door(max_queries)
         self.closed = False
         self._wrap = wrap
 
@@ -73,8 +78,9 @@ class EnginePool:
         if key not in self.engines:
             watch = EngineWatch(self._facts(name, key, config), self.observers)
             engine = PooledEngine(name, key, config, self._tell, self._wrap, watch, self.policy)
-            engine.on_restart.append(lambda: self._forget(engine))
+            engine.on_death.append(partial(self._forget, engine))
             self.engines[key] = engine
+        self.engines[key].grow(int(config.get("replicas") or 1))
         return self.engines[key]
 
     def _facts(self, name: str, key: str, config: Mapping[str, Any]) -> EngineFacts:
@@ -100,10 +106,10 @@ class EnginePool:
                 LOG.exception("a listener of engine states failed and is not told any more")
                 self.listeners.remove(listener)
 
-    def _forget(self, engine: PooledEngine) -> None:
-        """The engine died: collections that lived in it are gone."""
+    def _forget(self, engine: PooledEngine, replica: Replica) -> None:
+        """A replica died: collections that lived in it are gone."""
         for key, run in tuple(self.retained.items()):
-            if run.home is engine:
+            if run.home is engine and engine.at(run.collection) is replica:
                 del self.retained[key]
                 run.retained = False
                 self.shared.pop(key, None)
@@ -143,15 +149,30 @@ class EnginePool:
                 return True
         return False
 
-    def enter(self) -> None:
-        """A query begins."""
-        self.queries += 1
+    @property
+    def queries(self) -> int:
+        """How many are in: they run, or their inputs are read."""
+        return self.door.inside
+
+    def enter(self, workflow: str) -> None:
+        """A query comes.
+
+        Raises:
+            Overloaded: there is no room for it; the others are unharmed.
+        """
+        now_s = asyncio.get_running_loop().time()
+        try:
+            self.door.enter(now_s)
+        except Overloaded:
+            self.observers.tell(QueryRefused(workflow, now_s))
+            raise
 
     def leave(self) -> None:
         """A query has ended; with the last one nothing of any may be left."""
-        self.queries -= 1
+        loop = asyncio.get_running_loop()
+        self.door.leave(loop.time())
         if self.queries == 0:
-            asyncio.get_running_loop().call_soon(self._check_idle)
+            loop.call_soon(self._check_idle)
 
     def _check_idle(self) -> None:
         if self.queries == 0 and not self.closed:

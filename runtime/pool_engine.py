@@ -1,11 +1,13 @@
-"""One engine of a pool: its weights, its start, its scheduler, its deaths."""
+"""One engine of a pool: its weights, its replicas, the queues before them."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from teola.compiler.engines import LOCAL
@@ -16,24 +18,27 @@ from teola.runtime.engines.registry import find_entry
 from teola.runtime.engines.tokenizer import Tokenizer, load_tokenizer
 from teola.runtime.errors import ModelError
 from teola.runtime.events import EngineStatus
-from teola.runtime.hosts import EngineDied, EngineHandle, connect
+from teola.runtime.hosts import EngineHandle, connect
 from teola.runtime.llm_scheduler import LLMScheduler
 from teola.runtime.models import ensure
 from teola.runtime.observing.engine_watch import UNWATCHED, EngineWatch
+from teola.runtime.placement import Placement
 from teola.runtime.policies import DEFAULT_POLICY, POLICIES
+from teola.runtime.replica import Queues, Replica
 
+LOG = logging.getLogger(__name__)
 Action = Callable[[TeolaError | None], None]
 Wrap = Callable[[EngineHandle, Mapping[str, Any]], EngineHandle]
-"""Puts something between a pool and an engine, given the engine's config."""
-MAX_RESTARTS = 3
-RESTART_DELAY_S = 0.5
-STABLE_S = 60.0
-"""An engine that lived so long starts anew with MAX_RESTARTS restarts."""
+"""Puts something between a pool and a replica of an engine, given its config."""
 
 
 class PooledEngine:
     """An engine and everything around it. ``when_fetched`` and ``when_ready`` call an action once
-    the weights are local, or the engine takes work; with the error where that failed."""
+    the weights are local, or a replica takes work; with the error where that failed.
+
+    The replicas of a store have a queue each, for a collection lives on one of them (``at``); those
+    of all other engines share one.
+    """
 
     def __init__(
         self,
@@ -48,29 +53,42 @@ class PooledEngine:
         self.name, self.identity, self.config = name, identity, dict(config)
         self.kind = str(config["kind"])
         self.on_status = on_status
-        self.wrap = wrap
+        self.wrap, self.watch, self.policy = wrap, watch, policy
         self.entry = find_entry(self.kind, str(config["backend"]))
+        self.count = int(config.get("replicas") or 1)
         self.capabilities = Capabilities()
-        self.batches = BatchScheduler(POLICIES[policy](), self.capabilities.max_items)
-        self.calls = LLMScheduler(POLICIES[policy]())
-        self.watch = self.batches.watch = self.calls.watch = watch
-        self.handle: EngineHandle | None = None
+        self.queues = self._queues()
+        self.calls = self.queues.calls
+        self.replicas: list[Replica] = []
+        self.placement = Placement(self.replicas)
         self.fetched = self.ready = False
         self.error: TeolaError | None = None
-        self.restarts = 0
-        self.up_s = 0.0
-        self.start_s = asyncio.get_running_loop().time()
         self.stop_fetching = threading.Event()
         self.waiting: dict[str, list[Action]] = {"fetched": [], "ready": []}
-        self.on_restart: list[Callable[[], None]] = []
+        self.on_death: list[Callable[[Replica], None]] = []
         self.jobs: set[asyncio.Task[None]] = set()
         self._tokenizer: Tokenizer | None = None
         self._job(self._start())
 
     @property
-    def epoch(self) -> int:
-        """The engine's life: handles to state of another one are void."""
-        return self.handle.epoch if self.handle is not None else 0
+    def stores(self) -> bool:
+        """Whether its replicas hold collections."""
+        return self.kind == "store"
+
+    @property
+    def batches(self) -> tuple[BatchScheduler, ...]:
+        """The queues of batches: one, or one for each replica of a store."""
+        own = tuple(dict.fromkeys(one.queues.batches for one in self.replicas))
+        return own or (self.queues.batches,)
+
+    def at(self, collection: str) -> Replica:
+        """Where a collection lives; any replica (all have one queue) where it is no store. Only
+        once the engine was ready."""
+        return self.placement.of(collection) if self.stores else self.replicas[0]
+
+    def _queues(self) -> Queues:
+        policy = POLICIES[self.policy]
+        return Queues(BatchScheduler(policy(), self.watch), LLMScheduler(policy(), self.watch))
 
     def _job(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         job = asyncio.get_running_loop().create_task(work)
@@ -112,18 +130,69 @@ class PooledEngine:
             await self._fetch()
             reading = self._job(self._read_tokenizer())
             self.status("loading", None, str(self.config.get("model") or ""))
-            handle = connect(self.entry, self.config, on_status=self.status)
-            handle = self.wrap(handle, self.config)
-            self.handle = handle
-            if self.kind == "llm":
-                handle.listen(self.calls.events)
-            self.capabilities = self._checked(await handle.start())
+            for number in range(1, self.count + 1):
+                self.replicas.append(self._replica(number))
+            await self._start_all()
+            self.capabilities = self.replicas[0].capabilities
             await reading
-            self._up(handle)
+            for replica in self.replicas:
+                replica.serve()
+            self._is_ready()
         except TeolaError as error:
             self._failed(error)
         except Exception as error:  # noqa: BLE001 - a start may raise anything
             self._failed(TeolaError(f"{type(error).__name__}: {error}"))
+
+    async def _start_all(self) -> None:
+        """Bring all replicas up; the first error counts, once all have ended to start."""
+        starts = (replica.start() for replica in self.replicas)
+        for outcome in await asyncio.gather(*starts, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    def grow(self, count: int) -> None:
+        """Have at least so many replicas: another workflow asks for them."""
+        if count > self.count:
+            self.count = count
+            if self.ready:
+                self._job(self._start_more())
+
+    async def _start_more(self) -> None:
+        while len(self.replicas) < self.count:
+            replica = self._replica(len(self.replicas) + 1)
+            self.replicas.append(replica)
+            try:
+                await replica.start()
+            except Exception as error:  # noqa: BLE001 - a start may raise anything
+                replica.again(f"it did not start: {error}", up=False)
+            else:
+                replica.serve()
+
+    def _replica(self, number: int) -> Replica:
+        config = self._dealt(number)
+        status = self.status if self.count == 1 else partial(self._status_of, number)
+        return Replica(
+            number,
+            self,
+            self._queues() if self.stores and number > 1 else self.queues,
+            self.wrap(connect(self.entry, config, on_status=status), config),
+            self.watch.of(number),
+            llm=self.kind == "llm",
+        )
+
+    def _dealt(self, number: int) -> Mapping[str, Any]:
+        """The settings of one replica: it has its part of the cores."""
+        cores = self.config.get("cores")
+        if not cores or self.count == 1:
+            return self.config
+        low, high = ((number - 1) * len(cores)) // self.count, number * len(cores) // self.count
+        return {**self.config, "cores": cores[low:high]}
+
+    def _status_of(self, number: int, state: str, fraction: float | None, detail: str) -> None:
+        """One of several replicas is not the engine: that all are ready is told once."""
+        if state not in ("ready", "failed"):
+            which = f"replica {number} of {self.count}"
+            self.status(state, fraction, f"{which}: {detail}" if detail else which)
 
     async def _fetch(self) -> None:
         if not self.entry.weights:
@@ -153,8 +222,8 @@ class PooledEngine:
             self.fetched = True
             self._reached("fetched")
 
-    def _checked(self, found: Capabilities) -> Capabilities:
-        """What an engine can do; one that would never be given anything is an error."""
+    def check(self, found: Capabilities) -> Capabilities:
+        """What a replica can do; one that would never be given anything is an error."""
         needed = ("kv_tokens", "max_requests") if self.kind == "llm" else ("max_items",)
         for name in needed:
             if getattr(found, name) < 1:
@@ -164,74 +233,62 @@ class PooledEngine:
                 )
         return found
 
-    def _up(self, handle: EngineHandle) -> None:
-        self.ready = True
-        self.up_s = asyncio.get_running_loop().time()
-        if self.watch:
-            self.watch.ready(self.start_s)
-        if self.kind == "llm":
-            self.calls.start(handle, self.capabilities)
-        else:
-            self.batches.start(handle, self.capabilities.max_items)
-        handle.died.add_done_callback(self._died)
+    def up(self, replica: Replica) -> None:
+        """A replica takes work again."""
+        LOG.info("replica %d of engine %s is up again", replica.number, self.name)
+        self._is_ready()
+
+    def _is_ready(self) -> None:
+        self.error, self.fetched, self.ready = None, True, True
         self.status("ready")
         self._reached("ready")
+        if len(self.replicas) < self.count:
+            self._job(self._start_more())
+
+    def down(self, replica: Replica, message: str) -> None:
+        """A replica has died, or did not come up again; it will be started once more."""
+        self.ready = any(one.ready for one in self.replicas)
+        for listener in self.on_death:
+            listener(replica)
+        if self.stores and replica.circuit.open:
+            replica.queues.batches.fail(self._refusal(replica, message))
+        if not self.ready and all(one.circuit.open for one in self.replicas):
+            self._failed(TeolaError(self._refusal(replica, message)))
+        elif self.ready:
+            self.status("ready", None, f"replica {replica.number} of {self.count}: {message}")
+        else:
+            self.status("failed", None, message)
+
+    def _refusal(self, replica: Replica, message: str) -> str:
+        return f"the engine died {replica.circuit.deaths} times: {message}"
 
     def _failed(self, error: TeolaError) -> None:
         self._give_up(error)
         self.status("failed", None, str(error))
 
     def _give_up(self, error: TeolaError) -> None:
-        """Whoever waits for the engine, or will, gets the error."""
+        """Whoever waits for the engine gets the error, and whoever comes until it is up."""
         self.error, self.ready, self.fetched = error, False, False
-        self.batches.fail(str(error))
+        for queue in self.batches:
+            queue.fail(str(error))
         self.calls.fail(str(error))
         self._reached("fetched")
         self._reached("ready")
 
-    def _died(self, died: asyncio.Future[EngineDied]) -> None:
-        if died.cancelled() or self.handle is None:
-            return
-        self.ready = False
-        message = str(died.result())
-        self.status("failed", None, message)
-        self.batches.pause()
-        self.calls.died(message)
-        for listener in self.on_restart:
-            listener()
-        self._job(self._restart(message))
-
-    async def _restart(self, message: str) -> None:
-        """Bring the engine back with backoff; give up after MAX_RESTARTS deaths."""
-        loop = asyncio.get_running_loop()
-        self.restarts = 1 if loop.time() - self.up_s > STABLE_S else self.restarts + 1
-        if self.handle is None or self.restarts > MAX_RESTARTS:
-            self._failed(TeolaError(f"the engine died {self.restarts} times: {message}"))
-            return
-        await asyncio.sleep(RESTART_DELAY_S * 2 ** (self.restarts - 1))
-        try:
-            self.start_s = loop.time()
-            self.status("loading", None, "restarting")
-            self.capabilities = self._checked(await self.handle.restart())
-        except Exception as error:  # noqa: BLE001 - as a start
-            self._failed(TeolaError(f"the engine died ({message}) and did not restart: {error}"))
-            return
-        self._up(self.handle)
-
     async def close(self) -> None:
         """Stop the engine."""
         self.stop_fetching.set()
-        handle, self.handle = self.handle, None
         self._give_up(TeolaError("the engine pool was closed"))
         for job in tuple(self.jobs):
             job.cancel()
         await asyncio.gather(*self.jobs, return_exceptions=True)
-        await self.batches.close()
+        for queue in self.batches:
+            await queue.close()
         await self.calls.close()
-        if handle is not None:
-            await handle.close()
+        await asyncio.gather(*(replica.close() for replica in self.replicas))
 
     def check_integrity(self) -> list[str]:
         """What should not be there when nothing runs."""
-        problems = self.batches.check_integrity() + self.calls.check_integrity()
+        queues = (*self.batches, self.calls)
+        problems = [problem for queue in queues for problem in queue.check_integrity()]
         return [f"engine {self.name}: {problem}" for problem in problems]

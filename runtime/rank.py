@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Rank:
+class Rank(NamedTuple):
     """How a task stands when it is queued.
 
     ``query`` numbers the queries of a process in order of arrival, ``arrived_ms`` is when that was;
     ``depth`` counts the primitives on the longest path to the output (Algorithm 2);
-    ``left_ms`` is the estimated engine time that the whole query still needs, ``path_ms`` that on
-    the longest path from this task to the output.
+    ``left_ms`` is the estimated engine time that the whole query still needs, ``item_ms`` that of
+    one item of this task, and ``path_ms`` that on the longest path from this task to the output.
     """
 
     query: int = 0
@@ -20,6 +19,7 @@ class Rank:
     depth: int = 0
     left_ms: float = 0.0
     path_ms: float = 0.0
+    item_ms: float = 0.0
 
 
 UNRANKED = Rank()

@@ -6,15 +6,18 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from teola.compiler.explain.explanation import RunFact
     from teola.compiler.graph.pgraph import PGraph
 
 
-@dataclass(frozen=True, slots=True)
-class TimelineEntry:
+NOTHING: Mapping[str, int] = MappingProxyType({})
+
+
+class TimelineEntry(NamedTuple):
     """One task: times are seconds after the query's start; ``queued_s`` is when its inputs were
     there. ``path`` holds the region indices, ``items`` the number of items; ``prompt_tokens`` and
     ``completion_tokens`` are those of an LLM call or a warm-up. ``emitted``: the items of each list
@@ -32,9 +35,9 @@ class TimelineEntry:
     items: int
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    emitted: Mapping[str, int] = field(default_factory=dict)
+    emitted: Mapping[str, int] = NOTHING
     item_tokens: float | None = None
-    text_tokens: Mapping[str, int] = field(default_factory=dict)
+    text_tokens: Mapping[str, int] = NOTHING
 
 
 @dataclass
@@ -96,7 +99,7 @@ class RunResult(Mapping[str, Any]):
         return {
             "outputs": {name: plain(value) for name, value in self.outputs.items()},
             "run_id": self.run_id,
-            "timeline": [asdict(entry) for entry in self.timeline],
+            "timeline": [plain(entry._asdict()) for entry in self.timeline],
             "usage": asdict(self.usage),
             "truncated": list(self.truncated),
             "warnings": list(self.warnings),

@@ -23,6 +23,8 @@ from teola.runtime.requirements import check_requirements
 from teola.runtime.result import RunResult
 from teola.runtime.stream import EventStream
 
+NOT_STARTED = "the runner is not started: use 'async with Runner(…)'"
+
 
 class Runner:
     """Runs one plan; use as ``async with Runner("workflow.yaml") as runner``.
@@ -73,8 +75,14 @@ class Runner:
             RunError: it has not.
         """
         if self._pool is None:
-            raise RunError("the runner is not started: use 'async with Runner(…)'")
+            raise RunError(NOT_STARTED)
         return self._pool
+
+    @property
+    def _started(self) -> GraphScheduler:
+        if self._scheduler is None:
+            raise RunError(NOT_STARTED)
+        return self._scheduler
 
     @property
     def lost(self) -> bool:
@@ -128,11 +136,12 @@ class Runner:
         """Run one query; inputs that are not given take their defaults.
 
         Raises:
+            Overloaded: the pool has no room for it; says when to come again.
             InputError: an input is missing, unknown or of the wrong type.
             RunError: the run failed; the message names module, line, engine and cause.
         """
         deadline = self._deadline()
-        bound = await self._bind(inputs, deadline)
+        bound = await self._admit(inputs, deadline)
         ended: asyncio.Future[RunResult] = asyncio.get_running_loop().create_future()
 
         def end(result: RunResult | None, error: RunError | None) -> None:
@@ -155,7 +164,7 @@ class Runner:
         Closing the iterator cancels the query. Raises as ``run`` does.
         """
         deadline = self._deadline()
-        bound = await self._bind(inputs, deadline)
+        bound = await self._admit(inputs, deadline)
         events = EventStream()
 
         def end(result: RunResult | None, error: RunError | None) -> None:
@@ -184,9 +193,20 @@ class Runner:
         seconds = self.plan.deadline_s
         return DeadlineExceeded(f"{self.plan.name}: the deadline of {seconds:g} s passed")
 
+    async def _admit(self, inputs: dict[str, Any], deadline: float | None) -> BoundInputs:
+        """Take a place in the pool, which is the query's until it ends; then read the inputs."""
+        pool, scheduler = self.pool, self._started
+        pool.enter(self.plan.name)
+        try:
+            bound = await self._bind(inputs, deadline)
+            if self._scheduler is not scheduler:
+                raise QueryCancelled("the runner was closed")
+        except BaseException:
+            pool.leave()
+            raise
+        return bound
+
     async def _bind(self, inputs: dict[str, Any], deadline: float | None) -> BoundInputs:
-        if self._scheduler is None:
-            raise RunError("the runner is not started: use 'async with Runner(…)'")
         check_names(self.plan, inputs)
         clock = asyncio.timeout_at(deadline)
         try:
@@ -204,13 +224,10 @@ class Runner:
         listener: Listener | None,
         deadline: float | None,
     ) -> Query:
-        scheduler = self._scheduler
-        if scheduler is None:
-            raise QueryCancelled("the runner was closed")
+        pool, scheduler = self.pool, self._started
         clock: asyncio.TimerHandle | None = None
-        pool = self.pool
 
-        def over(result: RunResult | None, error: RunError | None) -> None:
+        def over(query: Query, result: RunResult | None, error: RunError | None) -> None:
             if clock is not None:
                 clock.cancel()
             self._queries.discard(query)
@@ -230,7 +247,6 @@ class Runner:
             scheduler.outlook,
         )
         self._queries.add(query)
-        pool.enter()
         if deadline is not None:
             clock = scheduler.loop.call_at(deadline, query.fail, self._too_late())
         scheduler.start(query, bound.cells)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from teola.runtime.events import Event, ModuleProgress, TextDelta
+from teola.runtime.events import EngineStatus, Event, ModuleProgress, TextDelta
 
 
 class EventStream:
     """A queue between a query and one reader. The text deltas of an output that wait are joined,
-    the progress of a module that waits is replaced: what waits is bounded by the outputs' size."""
+    the progress of a module and the state of an engine that wait are replaced: what waits is
+    bounded by the outputs' size."""
 
     def __init__(self) -> None:
         self.waiting: dict[int, Event] = {}
@@ -31,6 +32,8 @@ class EventStream:
             self.waiting[place] = TextDelta(event.output, text + event.text)
         elif isinstance(event, ModuleProgress):
             self.waiting[self._place(ModuleProgress, event.module)] = event
+        elif isinstance(event, EngineStatus):
+            self.waiting[self._last_place(f"{event.engine}: {event.state}")] = event
         else:
             self.count += 1
             self.waiting[self.count] = event
@@ -43,6 +46,11 @@ class EventStream:
             self.count += 1
             place = self.places[kind, name] = self.count
         return place
+
+    def _last_place(self, status: str) -> int:
+        """A new place at the end; the same status does not wait any more where it did before."""
+        self.waiting.pop(self.places.pop((EngineStatus, status), 0), None)
+        return self._place(EngineStatus, status)
 
     def end(self, error: BaseException | None = None) -> None:
         """No more events; ``error`` is raised to the reader after the last one."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from teola.runtime.engines.protocol import Failure
@@ -20,8 +19,9 @@ PENDING = object()
 class Task:
     """Items of one operation; ends once, in ``on_done(results)`` or ``on_fail(error)``.
 
-    ``todo`` holds the indices still to be sent, ``tokens`` what it needs of an engine's KV.
-    ``generation`` counts attempts: results of an earlier one are ignored. ``spent_s`` is what was
+    ``todo`` holds the indices still to be sent, ``running`` counts those that were and have no end
+    yet, ``tokens`` is what it needs of an engine's KV. ``generation`` counts attempts: results of
+    an earlier one are ignored; ``lapsed``: a clock has run out. ``spent_s`` is what was
     spent on the first attempt before it was queued: its clock has so much less. ``queued_s`` is
     when it was queued last, ``origin`` whom it is for, ``rank`` what policies know of it.
     """
@@ -31,11 +31,11 @@ class Task:
         "check",
         "common",
         "counted",
-        "failed",
         "failure",
         "finished",
         "generation",
         "items",
+        "lapsed",
         "limits",
         "on_done",
         "on_fail",
@@ -72,7 +72,7 @@ class Task:
         self.place, self.limits = place, limits
         self.on_done, self.on_fail = on_done, on_fail
         self.on_progress, self.on_start = on_progress, on_start
-        self.todo = deque(range(len(items)))
+        self.todo: Sequence[int] = range(len(items))
         self.results: list[Any] = [PENDING] * len(items)
         self.tokens = 0
         self.spent_s = self.queued_s = 0.0
@@ -82,9 +82,8 @@ class Task:
         self.finished = 0
         self.running = 0
         self.failure: Failure | None = None
-        self.failed: tuple[int, ...] = ()
         self.attempt = 0
-        self.over = False
+        self.over = self.lapsed = False
         self.timer: asyncio.TimerHandle | None = None
         self.requeue: Callable[[Task], None] | None = None
         self.check: Callable[[], None] | None = None
@@ -112,6 +111,7 @@ class Task:
         """A clock ran out: what waits or runs of this attempt no longer counts."""
         waiting = "while queued" if not self.running else "while running"
         error = TaskTimeout(self.place, f"{name} of {seconds:g} s passed {waiting}")
+        self.lapsed = True
         self.give_up_attempt()
         self.retry_or_fail(error)
 
@@ -119,7 +119,7 @@ class Task:
         """Forget what is running; subclasses abort it."""
         self.generation += 1
         self.running = 0
-        self.todo.clear()
+        self.todo = ()
 
     def still_valid(self) -> bool:
         """Whether what it works on is still there; if not, it fails (``check`` raises why)."""
@@ -141,35 +141,48 @@ class Task:
         indices: Sequence[int],
         results: Sequence[Any] | Failure,
         tokens: Sequence[int] = (),
-    ) -> None:
+        again: Container[str] = (),
+    ) -> dict[int, Failure]:
         """The results of a slice, one an index, or one failure for all; and the tokens of its
-        items where the engine has counted them."""
+        items where the engine has counted them. Failures of the kinds ``again`` do not count: they
+        are returned by index, for ``put_back``. The first lasting one ends the task."""
         if self.over:
-            return
+            return {}
         if isinstance(results, Failure):
-            self.failure = results
-            self.failed += tuple(indices)
+            left = self._take(indices, [results] * len(indices), again)
         else:
-            self._take(indices, results)
-            if self.counted is not None and tokens:
+            left = self._take(indices, results, again)
+            if self.counted is not None and tokens and not left:
                 self.counted(tokens)
-        self.running -= len(indices)
+        self.running -= len(indices) - len(left)
         if self.on_progress is not None:
             self.on_progress(self.finished)
-        if self.running == 0 and not self.todo:
+        lost = self.failure is not None and self._lasts(self.failure.kind)
+        if lost or (self.running == 0 and not self.todo):
             self._settle()
+        return left
 
-    def _take(self, indices: Sequence[int], results: Sequence[Any]) -> None:
+    def _take(
+        self, indices: Sequence[int], results: Sequence[Any], again: Container[str]
+    ) -> dict[int, Failure]:
+        left = {}
         for index, result in zip(indices, results, strict=True):
-            if isinstance(result, Failure):
-                self.failure = result
-                self.failed += (index,)
-            else:
+            if not isinstance(result, Failure):
                 self.results[index] = result
                 self.finished += 1
+            elif result.kind in again:
+                left[index] = result
+            elif self.failure is None or not self._lasts(self.failure.kind):
+                self.failure = result
+        return left
+
+    def put_back(self, indices: Sequence[int]) -> None:
+        """Items that were sent have to be sent again, before the others."""
+        self.running -= len(indices)
+        self.todo = (*indices, *self.todo)
 
     def _settle(self) -> None:
-        """Everything sent is back."""
+        """Everything sent is back, or what is back suffices for an error."""
         if self.failure is not None:
             detail = f"\n{self.failure.detail}" if self.failure.detail else ""
             cause = f"{self.failure.message}{detail}"
@@ -181,13 +194,17 @@ class Task:
     def retry_or_fail(self, error: ModuleError) -> None:
         """Queue what is missing again, after the backoff, or fail for good."""
         self.stop_clock()
-        if self.attempt >= self.limits.max_retries or error.kind not in self.limits.on:
+        if self._lasts(error.kind):
             self.fail(error)
             return
         self.attempt += 1
-        self.failure, self.failed = None, ()
+        self.failure = None
         delay = self.limits.delay_s(self.attempt)
         self.timer = asyncio.get_running_loop().call_later(delay, self._again)
+
+    def _lasts(self, kind: str) -> bool:
+        """Whether an error of this class is not tried again."""
+        return self.attempt >= self.limits.max_retries or kind not in self.limits.on
 
     def _again(self) -> None:
         self.timer = None
@@ -198,7 +215,7 @@ class Task:
 
     def reset(self) -> None:
         """Prepare the next attempt: only what has no result yet."""
-        self.todo = deque(i for i, result in enumerate(self.results) if result is PENDING)
+        self.todo = [i for i, result in enumerate(self.results) if result is PENDING]
 
     def fail(self, error: ModuleError) -> None:
         """End badly."""
@@ -213,7 +230,7 @@ class Task:
         """Over: no clock, no more items."""
         self.over = True
         self.stop_clock()
-        self.todo.clear()
+        self.todo = ()
 
     def cancel(self) -> None:
         """Nobody wants it: leave the queue; what runs is ignored when it comes back."""

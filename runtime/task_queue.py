@@ -1,28 +1,30 @@
-"""A queue of tasks before one engine: what both kinds of engine schedulers share."""
+"""A queue of tasks before an engine's replicas: what both kinds of engine schedulers share."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from collections.abc import Iterator
 
 from teola.runtime.errors import ModuleError
-from teola.runtime.observing.engine_watch import UNWATCHED
+from teola.runtime.observing.engine_watch import UNWATCHED, EngineWatch
 from teola.runtime.policies import Policy
 from teola.runtime.task import Task
 
-E = TypeVar("E")
 
+class TaskQueue(ABC):
+    """Tasks that wait for any replica of an engine. While none is up (they died, and may come back)
+    their clocks stand still; while the engine is broken, they fail."""
 
-class TaskQueue(ABC, Generic[E]):
-    """Tasks that wait for an engine of type ``E``. While it is away (it died, and may come back)
-    their clocks stand still; once it is broken for good, they fail."""
-
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, watch: EngineWatch = UNWATCHED) -> None:
         self.queue = policy
-        self.engine: E | None = None
+        self.watch = watch
         self.broken = ""
-        self.watch = UNWATCHED
+
+    @property
+    @abstractmethod
+    def up(self) -> bool:
+        """Whether a replica takes work."""
 
     @abstractmethod
     def wake(self) -> None:
@@ -34,27 +36,32 @@ class TaskQueue(ABC, Generic[E]):
             task.fail(ModuleError(task.place, self.broken))
             return
         task.queued_s = asyncio.get_running_loop().time()
-        if self.engine is not None:
+        if self.up:
             task.start_clock()
         self.queue.add(task)
         self.wake()
 
-    def open(self, engine: E) -> None:
-        """The engine is up (again)."""
-        self.engine = engine
-        for task in self.queue:
-            task.start_clock()
+    def opened(self, *, first: bool) -> None:
+        """A replica is up (again), perhaps the first of all."""
+        self.broken = ""
+        if first:
+            for task in self.waiting():
+                task.start_clock()
         self.wake()
 
-    def pause(self) -> None:
-        """The engine is gone, and may come back: waiting for it counts against no clock."""
-        self.engine = None
-        for task in self.queue:
-            task.stop_clock()
+    def paused(self) -> None:
+        """A replica is gone: waiting for the last one to come back counts against no clock."""
+        if not self.up:
+            for task in self.waiting():
+                task.stop_clock()
+
+    def waiting(self) -> Iterator[Task]:
+        """The tasks with something that is not on a replica."""
+        return iter(self.queue)
 
     def fail(self, reason: str) -> None:
-        """The engine will not come back: what waits, and whatever comes, fails."""
-        self.broken, self.engine = reason, None
+        """No replica takes work, now or soon: what waits, and whatever comes, fails."""
+        self.broken = reason
         for task in self.queue.clear():
             task.fail(ModuleError(task.place, reason))
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from teola.runtime.engines.protocol import Generate, TokenEvent
 from teola.runtime.observing.engine_watch import Origin
 from teola.runtime.prefixes import Marks
+
+if TYPE_CHECKING:
+    from teola.runtime.llm_replica import LLMReplica
 
 MOST_NEW_TOKENS = 2
 """What an engine may generate for it, though nobody reads that."""
@@ -55,6 +58,7 @@ class WarmUp:
     running: int = 0
     queued_s: float = 0.0
     sender: asyncio.Task[None] | None = None
+    home: LLMReplica | None = None
 
     @property
     def key(self) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from teola.runtime.policies import Budget
 from teola.runtime.prefixes import Marks, Prefixes
 from teola.runtime.warm_up import MOST_NEW_TOKENS, Owner, WarmUp, WarmUpCounts
 
@@ -28,14 +27,14 @@ class WarmUps:
         self.room = kv_tokens // SHARE
 
     def offer(
-        self, owner: Owner, prompt: Sequence[int], min_new_tokens: int, prefixes: Prefixes
+        self, owner: Owner, prompt: Sequence[int], min_new_tokens: int, caches: Sequence[Prefixes]
     ) -> WarmUp | None:
         """Want the whole blocks of ``prompt``, as far as there is room, in place of what the owner
         has queued of this prompt; None where nothing is to be sent for it."""
-        marks = prefixes.marks(prompt[: max(0, self.room - MOST_NEW_TOKENS)])
+        marks = caches[0].marks(prompt[: max(0, self.room - MOST_NEW_TOKENS)])
         self._replace(owner, marks)
-        new = WarmUp(prompt[: len(marks) * prefixes.block_tokens], marks, min_new_tokens)
-        if not worth(new, prefixes):
+        new = WarmUp(prompt[: len(marks) * caches[0].block_tokens], marks, min_new_tokens)
+        if not worth(new, caches):
             return None
         running = self.sent.get(new.key)
         found = running if running and running.running else self.queued.setdefault(new.key, new)
@@ -60,22 +59,21 @@ class WarmUps:
                 one.used = True
                 self.counts.used += 1
 
-    def next(self, budget: Budget, prefixes: Prefixes) -> WarmUp | None:
-        """The first that fits is to be sent; what has been computed meanwhile is dropped."""
+    def waiting(self, caches: Sequence[Prefixes]) -> Iterator[WarmUp]:
+        """Those that may be sent, the oldest first; what has been computed meanwhile is dropped."""
         for one in tuple(self.queued.values()):
-            if not worth(one, prefixes):
+            if worth(one, caches):
+                yield one
+            else:
                 self.drop(one)
-            elif budget.items > 0 and one.tokens <= (budget.tokens or 0):
-                self._send(one)
-                return one
-        return None
 
     def drop(self, one: WarmUp) -> None:
         """It will not be sent."""
         self.counts.dropped += 1
         del self.queued[one.key]
 
-    def _send(self, one: WarmUp) -> None:
+    def send(self, one: WarmUp) -> None:
+        """It goes to an engine now."""
         self.sent[one.key] = self.queued.pop(one.key)
         self.counts.sent += 1
         self.counts.tokens += len(one.prompt)
@@ -97,7 +95,7 @@ class WarmUps:
             del self.sent[one.key]
 
     def leave(self, owner: Owner) -> list[WarmUp]:
-        """The owner wants nothing any more. Those that run and are used by nobody."""
+        """The owner wants nothing any more. Those that run and nobody owns."""
         unwanted = []
         for one in self.owned.pop(owner, ()):
             one.owners.pop(owner, None)
@@ -105,10 +103,11 @@ class WarmUps:
                 continue
             if self.queued.get(one.key) is one:
                 self.drop(one)
-            elif self.sent.get(one.key) is one and one.used:
-                self._forget(one)
             elif self.sent.get(one.key) is one:
-                self.waste(one)
+                if one.used:
+                    self._forget(one)
+                else:
+                    self.waste(one)
                 unwanted += [one] if one.running else []
         return unwanted
 
@@ -123,7 +122,8 @@ class WarmUps:
         return [f"{left} warm-ups are left of queries that have ended"] if left else []
 
 
-def worth(one: WarmUp, prefixes: Prefixes) -> bool:
-    """Whether it would compute enough that is not cached: a block at least."""
-    new = (len(one.marks) - prefixes.cached(one.marks)) * prefixes.block_tokens
+def worth(one: WarmUp, caches: Sequence[Prefixes]) -> bool:
+    """Whether it would compute enough that is cached nowhere: a block at least."""
+    cached = max(cache.cached(one.marks) for cache in caches)
+    new = (len(one.marks) - cached) * caches[0].block_tokens
     return new >= max(one.min_new_tokens, 1)

@@ -4,10 +4,11 @@
 
 C is the longest path over data and effect edges on which a map or scan costs its latency for one
 item (perfect pipelining) and everything else its own; W_e is the engine's work at its best batch
-size, R_e its replicas (one: no engine has more yet), h_e and t_e the least time before its first
-and after its last work. Order edges do not count. Costs are those of ``estimate``: an engine's best
-batch is its efficient one, or all there is to do where that is less; an LLM's is all of its calls,
-or as many as it runs at once; its prompts are prefilled together.
+size, R_e its replicas, h_e and t_e the least time before its first and after its last work. A
+collection lives on one replica of its store: the work on each, undivided, is a bound of its own.
+Order edges do not count. Costs are those of ``estimate``: an engine's best batch is its efficient
+one, or all there is to do where that is less; an LLM's is all of its calls, or as many as it runs
+at once; its prompts are prefilled together.
 
 The time before a task, and after one, is at least the path, and at a gate (``gates``: a collection
 that must be complete before it is searched, a sort) at least what each engine has to do before it,
@@ -21,14 +22,16 @@ for every schedule of *that* graph, and the one to report is that of the optimis
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
+from teola.compiler.cost.collection import Collections
 from teola.compiler.cost.costs import CPU, Costs
 from teola.compiler.cost.gates import Gate, gates
 from teola.compiler.cost.profile import Profiles
 from teola.compiler.cost.sizes import Sizes
-from teola.compiler.cost.work import decode_steps, least_work_ms, rest_tokens
+from teola.compiler.cost.work import context_tokens, decode_steps, least_work_ms, rest_tokens
 from teola.compiler.graph.egraph import EGraph, Task
 from teola.compiler.graph.expand import expand
 from teola.compiler.graph.pgraph import PGraph
@@ -36,16 +39,17 @@ from teola.compiler.graph.pgraph import PGraph
 
 @dataclass(frozen=True, slots=True)
 class EngineBound:
-    """h_e, W_e and t_e of one engine, in milliseconds."""
+    """h_e, W_e and t_e of one engine, in milliseconds, and the replicas that divide the work."""
 
     head_ms: float
     work_ms: float
     tail_ms: float
+    replicas: int = 1
 
     @property
     def total_ms(self) -> float:
         """What this engine alone demands."""
-        return self.head_ms + self.work_ms + self.tail_ms
+        return self.head_ms + self.work_ms / self.replicas + self.tail_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class _Relaxation:
 
     def __init__(self, egraph: EGraph, costs: Costs, found: Sequence[Gate]) -> None:
         self.egraph, self.costs = egraph, costs
+        self.collections = Collections(egraph.graph)
         self.own = {task.id: _least_ms(egraph, costs, task) for task in egraph.tasks}
         self.heads: dict[str, float] = {}
         self.tails: dict[str, float] = {}
@@ -94,13 +99,16 @@ class _Relaxation:
             (self.heads[name] + own + self.tails[name] for name, own in self.own.items()),
             default=0.0,
         )
-        return Bound(
-            path,
-            {
-                name: EngineBound(self._head(tasks), self._work(tasks), self._tail(tasks))
-                for name, tasks in self._engines(self.egraph.tasks).items()
-            },
+        engines = self._engines(self.egraph.tasks).items()
+        return Bound(path, {name: self._demand(name, tasks) for name, tasks in engines})
+
+    def _demand(self, name: str, tasks: Sequence[Task]) -> EngineBound:
+        """The part of an engine's work that demands most."""
+        demands = (
+            EngineBound(self._head(those), self._work(those), self._tail(those), replicas)
+            for those, replicas in self._parts(name, tasks)
         )
+        return max(demands, key=lambda one: one.total_ms)
 
     def _find_heads(self, found: Sequence[Gate]) -> None:
         gate_of = {name: gate for gate in found for name in gate.waiting}
@@ -136,13 +144,33 @@ class _Relaxation:
         """The least time in which the engines do all that is over before a gate."""
         tasks = self._tasks(gate.before)
         hints = {name for task in tasks for name in task.warmed_by} & self.heads.keys()
-        engines = self._engines([*tasks, *self._tasks(hints - gate.before)])
-        return max((self._head(those) + self._work(those) for those in engines.values()), default=0)
+        parts = self._all_parts([*tasks, *self._tasks(hints - gate.before)])
+        return max(
+            (self._head(those) + self._work(those) / replicas for those, replicas in parts),
+            default=0.0,
+        )
 
     def _behind(self, gate: Gate) -> float:
         """The least time in which the engines do all that begins only after a gate."""
-        engines = self._engines(self._tasks(gate.behind))
-        return max((self._work(those) + self._tail(those) for those in engines.values()), default=0)
+        parts = self._all_parts(self._tasks(gate.behind))
+        return max(
+            (self._work(those) / replicas + self._tail(those) for those, replicas in parts),
+            default=0.0,
+        )
+
+    def _all_parts(self, tasks: Iterable[Task]) -> Iterator[tuple[Sequence[Task], int]]:
+        for name, those in self._engines(tasks).items():
+            yield from self._parts(name, those)
+
+    def _parts(self, name: str, tasks: Sequence[Task]) -> Iterator[tuple[Sequence[Task], int]]:
+        """All tasks of an engine, and those of each collection; how many replicas can do them."""
+        replicas = self.costs.replicas(name)
+        yield tasks, replicas
+        if replicas > 1 and self.costs.stores(name):
+            homes: dict[str, list[Task]] = {}
+            for task in tasks:
+                homes.setdefault(self.collections.of(task), []).append(task)
+            yield from ((those, 1) for those in homes.values())
 
     def _tasks(self, names: Iterable[str]) -> list[Task]:
         return [self.egraph.by_id[name] for name in sorted(names)]
@@ -177,5 +205,9 @@ def _least_ms(egraph: EGraph, costs: Costs, task: Task) -> float:
     if task.form == "prefill":
         return entry.latency_ms(1, rest_tokens(egraph, task))
     if task.form == "decode":
-        return decode_steps(task) * entry.latency_ms(1)
-    return entry.latency_ms(task.items if task.form == "whole" else 1, task.tokens)
+        return decode_steps(task) * entry.latency_ms(1, context_tokens(egraph, task))
+    if task.form != "whole":
+        return entry.latency_ms(1, task.tokens)
+    home = costs.home(task)
+    machines = 1 if costs.stores(home) else costs.replicas(home)
+    return entry.latency_ms(ceil(task.items / machines), task.tokens)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from teola.compiler.cost.profile import Entry, Profiles, load_profiles
+from teola.compiler.graph.effects import homes_of
 from teola.compiler.graph.egraph import Task
 from teola.compiler.graph.pgraph import Json, PGraph, Primitive
 
@@ -14,7 +15,8 @@ CPU = "cpu"
 
 
 class Costs:
-    """The entries that a graph's operations have, engines of equal settings being one."""
+    """The entries that a graph's operations have, engines of equal settings being one (of as many
+    replicas as the one that has most)."""
 
     def __init__(self, graph: PGraph, profiles: Profiles | None = None) -> None:
         self.graph, self.profiles = graph, profiles or load_profiles()
@@ -23,15 +25,26 @@ class Costs:
     @cached_property
     def homes(self) -> Mapping[str, str]:
         """Engine -> the first engine with the same settings."""
-        engines = self.graph.engines
-        return {
-            name: next(other for other, same in engines.items() if same == settings)
-            for name, settings in engines.items()
-        }
+        return homes_of(self.graph.engines)
 
     def home(self, task: Task) -> str:
         """What serves a task."""
         return self.homes.get(task.engine, task.engine) if task.engine is not None else CPU
+
+    @cached_property
+    def _replicas(self) -> Mapping[str, int]:
+        found: dict[str, int] = {}
+        for name, home in self.homes.items():
+            found[home] = max(found.get(home, 1), _count(self.graph.engines[name]))
+        return found
+
+    def replicas(self, home: str) -> int:
+        """How many machines serve the tasks of a home."""
+        return self._replicas.get(home, 1)
+
+    def stores(self, home: str) -> bool:
+        """Whether a home holds collections, each on one machine."""
+        return self.graph.engines.get(home, {}).get("kind") == "store"
 
     def settings(self, engine: str | None) -> Mapping[str, Json]:
         """The settings of an engine, or of that for which it stands."""
@@ -67,6 +80,11 @@ class Costs:
             elif entry is not None and entry.origin == "structural":
                 structural[name] = None
         return tuple(structural), tuple(unknown)
+
+
+def _count(settings: Mapping[str, Json]) -> int:
+    count = settings.get("replicas")
+    return count if isinstance(count, int) and count > 0 else 1
 
 
 def priced(settings: Mapping[str, Json]) -> Mapping[str, Json]:

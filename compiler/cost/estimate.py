@@ -1,15 +1,18 @@
 """``estimate``: how long one query takes, by a small simulation of its e-graph on the engines.
 
-Every engine serves one batch at a time; what waits is taken oldest first. With the profile's entry
-of operation and engine (``Entry.latency_ms``), a batch of n items of t tokens takes
+Every replica of an engine serves one batch at a time; what waits is taken oldest first, by the one
+that is free. With the profile's entry of operation and engine (``Entry.latency_ms``), a batch of n
+items of t tokens takes
 
     base_ms + n * (item_ms + t * token_ms)
 
-where n is at most the engine's ``batch_size``, or the entry's knee. LLMs batch continuously (see
-``llm_server.LlmServer``): a prefill of t new tokens takes ``base_ms + item_ms + t * token_ms`` and
-gives the first token; each further token is one decode step of the n sequences that run,
-``base_ms + n * item_ms``; a warm-up that ended before its call makes that call's prefill cost only
-its new tokens. Operations without an engine take no time, or their entry's, one after another.
+where n is at most the engine's ``batch_size``, or the entry's knee. All work on a collection is
+done by one replica of its store. LLMs batch continuously (see ``llm_server`` and ``llm_machine``):
+a prefill of t new tokens takes ``base_ms + item_ms + t * token_ms`` and gives the first token; each
+further token is one decode step of the n sequences that run on its replica, ``base_ms + n *
+(item_ms + c * token_ms)`` for contexts of c tokens; a warm-up that ended before its call, and on
+its replica, makes that call's prefill cost only its new tokens. Operations without an engine take
+no time, or their entry's, one after another.
 Engines are up and nothing else uses them. The same e-graph and profiles give the same figures.
 """
 
@@ -45,9 +48,9 @@ class Estimate:
     """The predicted run of one query.
 
     ``first_token_ms`` is when the first token of the main output is there (None: no output).
-    ``engines`` is how long each engine works, ``cpu`` among them. ``structural`` names the entries
-    (``decode on llm``) that are rough figures, ``unknown`` the operations that have none and count
-    as free.
+    ``engines`` is how long each engine works (all its replicas together), ``cpu`` among them.
+    ``structural`` names the entries (``decode on llm``) that are rough figures, ``unknown`` the
+    operations that have none and count as free.
     """
 
     timings: Mapping[str, Timing]

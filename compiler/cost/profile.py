@@ -42,9 +42,9 @@ class Entry(_Model):
     """What one operation costs on one engine.
 
     A batch of n items of t tokens each takes ``base_ms + n * (item_ms + t * token_ms)``. For
-    ``decode`` that is one step of n sequences whose contexts have t tokens. ``knee`` is the smallest batch
-    from which a bigger one hardly raises the throughput. ``origin``: measured, or structural, a
-    rough figure that only says what is dear and what is cheap.
+    ``decode`` that is one step of n sequences whose contexts have t tokens. ``knee`` is the
+    smallest batch from which a bigger one hardly raises the throughput. ``origin``: measured, or
+    structural, a rough figure that only says what is dear and what is cheap.
     """
 
     operation: str

@@ -1,20 +1,25 @@
 """What serves tasks in an estimate: engines that batch items, and the CPU (LLMs: ``llm_server``).
 
-A server works on one batch, or one step, at a time and never rests while something waits. It is
-driven by a ``Simulation``: ``add`` a ready task, ``start`` what can be, ``finish`` is called back.
+Each machine of a server (replica of an engine) works on one batch, or one step, at a time and never
+rests while something waits that it may do. A server is driven by a ``Simulation``: ``add`` a ready
+task, ``start`` what can be, ``finish`` is called back.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from heapq import heappop, heappush
+from math import ceil
+from typing import Protocol, TypeAlias
 
 from teola.compiler.cost.profile import Entry
 from teola.compiler.graph.egraph import Task
 from teola.compiler.graph.pgraph import Json
 
 EPSILON = 1e-9
+Limits: TypeAlias = Mapping[str, tuple[Entry, int]]
+"""Operation -> its costs, and the items of one batch at most."""
 
 
 class Simulation(Protocol):
@@ -28,7 +33,7 @@ class Simulation(Protocol):
         ...
 
     def begin(self, task: int, behind: int | None) -> None:
-        """A task begins now; ``behind`` is what the server did before."""
+        """A task begins now; ``behind`` is what the machine did before."""
         ...
 
     def finish(self, task: int) -> None:
@@ -39,14 +44,17 @@ class Simulation(Protocol):
 class Server(Protocol):
     """One engine, or the CPU."""
 
-    busy_ms: float
+    @property
+    def busy_ms(self) -> float:
+        """How long its machines have worked, together."""
+        ...
 
     def add(self, task: int) -> None:
         """A task is ready."""
         ...
 
     def start(self) -> None:
-        """Begin the next batch or step, if nothing runs and something waits."""
+        """Begin the next batches or steps, where a machine is free and something waits."""
         ...
 
 
@@ -64,15 +72,16 @@ def most_requests(settings: Mapping[str, Json]) -> int | None:
 
 class BatchServer:
     """An engine whose work is items: the oldest waiting ones of one operation make a batch of at
-    most the efficient size, which takes ``base_ms + sum of (item_ms + tokens * token_ms)``."""
+    most the efficient size, which takes ``base_ms + sum of (item_ms + tokens * token_ms)`` of a
+    machine. ``left`` are the items of tasks that wait or run, ``last`` what machines did before."""
 
-    def __init__(self, simulation: Simulation, limits: Mapping[str, tuple[Entry, int]]) -> None:
+    def __init__(self, simulation: Simulation, limits: Limits, machines: int = 1) -> None:
         self.simulation, self.limits = simulation, limits
         self.queue: deque[int] = deque()
         self.waiting: dict[int, int] = {}
         self.left: dict[int, int] = {}
-        self.working = False
-        self.last: int | None = None
+        self.free = list(range(machines))
+        self.last: list[int | None] = [None] * machines
         self.busy_ms = 0.0
 
     def add(self, task: int) -> None:
@@ -80,10 +89,13 @@ class BatchServer:
         self.waiting[task] = self.left[task] = self.simulation.tasks[task].items
 
     def start(self) -> None:
-        if self.working or not self.queue:
-            return
+        while self.free and self.queue:
+            self._begin(heappop(self.free))
+
+    def _begin(self, machine: int) -> None:
         operation = self.simulation.tasks[self.queue[0]].operation
         entry, room = self.limits[operation]
+        room = min(room, self._share(operation))
         batch: list[tuple[int, int]] = []
         cost = entry.base_ms
         for task in self.queue:
@@ -98,20 +110,57 @@ class BatchServer:
                 break
         for task, count in batch:
             if self.waiting[task] == self.simulation.tasks[task].items:
-                self.simulation.begin(task, self.last)
+                self.simulation.begin(task, self.last[machine])
             self.waiting[task] -= count
         self.queue = deque(task for task in self.queue if self.waiting[task])
-        self.working = True
         self.busy_ms += cost
-        self.simulation.at(self.simulation.now + cost, lambda: self._end(batch))
+        self.simulation.at(self.simulation.now + cost, lambda: self._end(machine, batch))
 
-    def _end(self, batch: Sequence[tuple[int, int]]) -> None:
-        self.working = False
-        self.last = batch[-1][0]
+    def _share(self, operation: str) -> int:
+        """What one machine takes of what waits, where others have nothing to do."""
+        tasks = self.simulation.tasks
+        waiting = sum(self.waiting[one] for one in self.queue if tasks[one].operation == operation)
+        return ceil(waiting / (len(self.free) + 1))
+
+    def _end(self, machine: int, batch: Sequence[tuple[int, int]]) -> None:
+        heappush(self.free, machine)
+        self.last[machine] = batch[-1][0]
         for task, count in batch:
             self.left[task] -= count
             if not self.left[task]:
+                del self.left[task]
                 self.simulation.finish(task)
+
+
+class StoreServer:
+    """A store with replicas: all work on a collection is done by the one that had the least to do
+    when it was begun, of equals by the one with the fewest collections."""
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        limits: Limits,
+        replicas: int,
+        collections: Mapping[int, str],
+    ) -> None:
+        self.collections = collections
+        self.replicas = [BatchServer(simulation, limits) for _ in range(replicas)]
+        self.homes: dict[str, BatchServer] = {}
+
+    @property
+    def busy_ms(self) -> float:
+        return sum(replica.busy_ms for replica in self.replicas)
+
+    def add(self, task: int) -> None:
+        name = self.collections[task]
+        if name not in self.homes:
+            held = list(self.homes.values())
+            self.homes[name] = min(self.replicas, key=lambda one: (len(one.left), held.count(one)))
+        self.homes[name].add(task)
+
+    def start(self) -> None:
+        for replica in self.replicas:
+            replica.start()
 
 
 class CpuServer:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 
+from teola.compiler.cost.collection import Collections
 from teola.compiler.cost.costs import CPU, Costs, free
-from teola.compiler.cost.llm_server import LlmServer
+from teola.compiler.cost.llm_machine import LlmMachine
+from teola.compiler.cost.llm_server import Call, LlmServer
 from teola.compiler.cost.profile import Entry
 from teola.compiler.cost.servers import (
     EPSILON,
     BatchServer,
     CpuServer,
     Server,
+    StoreServer,
     efficient_batch,
 )
 from teola.compiler.graph.egraph import Task
@@ -57,7 +61,7 @@ class Run:
                 homes.setdefault(place, []).append(number)
         made: dict[tuple[str, bool], Server] = {}
         for (name, llm), numbers in homes.items():
-            server = self._llm(numbers) if llm else self._batching(name, numbers)
+            server = self._llm(name, numbers) if llm else self._batching(name, numbers)
             made[name, llm] = server
             self.servers[name if name not in self.servers else f"{name} (items)"] = server
         return [made[place] if place is not None else None for place in places]
@@ -69,32 +73,39 @@ class Run:
             entries[task.operation] = self.costs.entry(task) or free(task.operation)
         if name == CPU:
             return CpuServer(self, entries)
-        settings = self.costs.settings(name)
-        return BatchServer(
-            self, {op: (entry, efficient_batch(entry, settings)) for op, entry in entries.items()}
-        )
+        settings, replicas = self.costs.settings(name), self.costs.replicas(name)
+        limits = {op: (entry, efficient_batch(entry, settings)) for op, entry in entries.items()}
+        if replicas == 1 or not self.costs.stores(name):
+            return BatchServer(self, limits, replicas)
+        found = Collections(self.costs.graph)
+        collections = {number: found.of(self.tasks[number]) for number in numbers}
+        return StoreServer(self, limits, replicas, collections)
 
-    def _llm(self, numbers: Sequence[int]) -> Server:
+    def _llm(self, name: str, numbers: Sequence[int]) -> Server:
         entries: dict[str, Entry | None] = {"prefill": None, "decode": None}
-        unit: dict[int, int] = {}
-        calls: dict[int, tuple[int, int]] = {}
+        call_of: dict[int, int] = {}
+        calls: dict[int, Call] = {}
+        contexts: dict[int, float] = {}
         for number in numbers:
             task = self.tasks[number]
             kind = "decode" if task.form == "decode" else "prefill"
             entries[kind] = entries[kind] or self.costs.entry(task)
             if task.form == "prefill":
-                unit[number] = number
-                calls[number] = (number, task.tokens)
+                call_of[number] = number
+                calls[number] = Call(number, 0, task.tokens)
             elif task.form == "decode":
-                call = unit[number] = unit[self.after[number][0]]
-                calls[call] = (number, calls[call][1] + task.tokens)
-        return LlmServer(
+                call = call_of[number] = call_of[self.after[number][0]]
+                before = calls[call]
+                contexts[number] = before.tokens + task.tokens / 2
+                calls[call] = Call(number, before.new + task.tokens, before.tokens + task.tokens)
+        machine = partial(
+            LlmMachine,
             self,
             self.costs.settings(self.tasks[numbers[0]].engine),
             entries["prefill"] or free("prefill"),
             entries["decode"] or free("decode"),
-            calls,
         )
+        return LlmServer(self, calls, call_of, contexts, machine, self.costs.replicas(name))
 
     def at(self, time: float, action: Callable[[], None]) -> None:
         """Do something at a time."""

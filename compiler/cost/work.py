@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from teola.compiler.cost.costs import Costs, free
-from teola.compiler.cost.llm_server import prompt_budget
+from teola.compiler.cost.llm_machine import prompt_budget
 from teola.compiler.cost.servers import efficient_batch, most_requests
 from teola.compiler.graph.egraph import EGraph, Form, Task
 
@@ -13,6 +13,14 @@ from teola.compiler.graph.egraph import EGraph, Form, Task
 def decode_steps(decode: Task) -> int:
     """The steps of a decode: the prefill gives the first token."""
     return max(0, decode.tokens - (decode.first == 0))
+
+
+def context_tokens(egraph: EGraph, decode: Task) -> float:
+    """The tokens before those that a decode gives, prompt and answer, on average."""
+    tokens, before = decode.tokens / 2, egraph.by_id[decode.after[0]]
+    while before.form == "decode":
+        tokens, before = tokens + before.tokens, egraph.by_id[before.after[0]]
+    return tokens + before.tokens
 
 
 def rest_tokens(egraph: EGraph, call: Task) -> int:
@@ -60,7 +68,10 @@ def _calls_ms(egraph: EGraph, costs: Costs, tasks: Collection[Task]) -> float:
     decode = costs.entry(decodes[0]) or free("decode")
     together = len(calls) - chain + 1
     together = min(together, most_requests(settings) or together)
-    total += sum(map(decode_steps, decodes)) * decode.latency_ms(together) / together
+    total += sum(map(decode_steps, decodes)) * decode.base_ms / together
+    for one in decodes:
+        item_ms = decode.item_ms + context_tokens(egraph, one) * decode.token_ms
+        total += decode_steps(one) * item_ms
     # A prompt in a step of decodes saves that step's base; but each has a prefill base of its own.
     mixed = hints if chain == len(calls) else [*calls, *hints]
     tokens = sum(task.tokens for task in mixed)

@@ -31,5 +31,6 @@ def bound_fact(
         part.head_ms,
         part.work_ms,
         part.tail_ms,
+        part.replicas,
         (chain_ms - predicted_ms) / possible if possible > 0 else None,
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from teola.compiler.cost.costs import CPU, Costs
 from teola.compiler.cost.profile import Entry, Profiles, load_profiles
 from teola.compiler.explain.explanation import CostFacts
 from teola.compiler.explain.prediction import Prediction
+from teola.compiler.graph.pgraph import PGraph
 
 
 def cost_facts(predictions: Iterable[Prediction], profiles: Profiles) -> CostFacts:
@@ -22,6 +23,13 @@ def cost_facts(predictions: Iterable[Prediction], profiles: Profiles) -> CostFac
                 name = f"{costs.operation(task)} on {task.engine or CPU}"
                 found[_origin(entry, shipped)][name] = None
     return CostFacts(*(tuple(names) for names in found.values()))
+
+
+def several(graph: PGraph, profiles: Profiles) -> Mapping[str, int]:
+    """The replicas of the engines that have more than one."""
+    costs = Costs(graph, profiles)
+    counts = {name: costs.replicas(home) for name, home in costs.homes.items()}
+    return {name: count for name, count in counts.items() if count > 1}
 
 
 def _origin(entry: Entry | None, shipped: tuple[Entry, ...]) -> str:

@@ -100,7 +100,7 @@ class CostFacts:
 @dataclass(frozen=True, slots=True)
 class BoundFact:
     """What no schedule of the optimised graph can beat, and what makes it: a path (``engine`` is
-    None), or an engine's work with the shortest way to it and from it.
+    None), or an engine's work, divided among ``replicas``, with the shortest way to it and from it.
 
     ``share`` is the share of the possible gain, ``(T_chain - T) / (T_chain - T_bound)``; None where
     nothing can be gained.
@@ -114,6 +114,7 @@ class BoundFact:
     head_ms: float
     work_ms: float
     tail_ms: float
+    replicas: int
     share: float | None
 
 
@@ -142,7 +143,8 @@ class RunFact:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """All that ``teola explain`` knows of a compilation."""
+    """All that ``teola explain`` knows of a compilation; ``replicas`` counts those of the engines
+    that have several."""
 
     workflow: str
     passes: tuple[PassStory, ...]
@@ -151,6 +153,7 @@ class Explanation:
     path: tuple[Step, ...]
     sizes: tuple[SizeFact, ...]
     costs: CostFacts
+    replicas: Mapping[str, int]
     bound: BoundFact | None = None
     run: RunFact | None = None
 

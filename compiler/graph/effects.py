@@ -53,10 +53,11 @@ def effects(nodes: Sequence[Node], engines: Engines) -> list[Effect]:
 
 
 def homes_of(engines: Engines) -> dict[str, str]:
-    """Engine name -> the first engine with the same settings."""
+    """Engine name -> the first engine with the same settings, however many replicas they have."""
+    alone = {name: {**config, "replicas": 1} for name, config in engines.items()}
     return {
-        name: next(other for other, same in engines.items() if same == config)
-        for name, config in engines.items()
+        name: next(other for other, same in alone.items() if same == config)
+        for name, config in alone.items()
     }
 
 

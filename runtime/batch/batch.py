@@ -25,7 +25,8 @@ from teola.runtime.batch.row import Columns, Row
 from teola.runtime.batch.shared import share_inputs
 from teola.runtime.batch.sink import Sink
 from teola.runtime.batch.tally import Tally
-from teola.runtime.errors import InputError, QueryCancelled
+from teola.runtime.errors import InputError, Overloaded, QueryCancelled
+from teola.runtime.result import RunResult
 from teola.runtime.runner import Runner
 
 CONCURRENCY = 64
@@ -159,7 +160,7 @@ class Batch:
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
-            result = as_data(await runner.run(**{**self._shared.values, **row.inputs}))
+            result = as_data(await self._run(runner, row))
         except QueryCancelled:
             raise
         except Exception as problem:
@@ -168,6 +169,14 @@ class Batch:
             error = row_error(problem, row, self._questions.name)
             return Answer(row, clock() - began, error=error)
         return Answer(row, clock() - began, result)
+
+    async def _run(self, runner: Runner, row: Row) -> RunResult:
+        """A row for which the pool has no room comes again: that is no error of the row."""
+        while True:
+            try:
+                return await runner.run(**{**self._shared.values, **row.inputs})
+            except Overloaded as full:
+                await asyncio.sleep(full.retry_after_s)
 
 
 async def run_batch(

@@ -20,6 +20,7 @@ from teola.runtime.cli.batch_report import lines, recorded, summary
 from teola.runtime.cli.ending import ROWS_FAILED, TERMINATED, CommandError, say
 from teola.runtime.cli.execution import cancel_on_terminate
 from teola.runtime.cli.terminal import is_terminal, printable, write_now
+from teola.runtime.collector import rare_collection
 from teola.runtime.runner import Runner
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def _run(plan: Plan, batch: Batch, wishes: BatchWishes, progress: BatchProgress)
 
     progress.start()
     try:
-        asyncio.run(execute())
+        with rare_collection():
+            asyncio.run(execute())
     finally:
         progress.stop()

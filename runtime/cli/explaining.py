@@ -6,7 +6,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,13 +83,14 @@ def show(found: Explanation, file: str) -> None:
 def _page(found: Explanation, file: str) -> Iterator[RenderableType]:
     yield from _summary(found)
     yield from _passes(found.passes)
-    yield from _path(found.path)
+    yield from _path(found.path, found.replicas)
     if found.bound is not None:
-        yield from _bound(found.bound)
+        yield from _bound(found.bound, found.replicas)
     if found.run is not None:
         yield from _run(found.run)
     yield from _sizes(found.sizes, file)
-    yield from _costs(found.costs, file)
+    several = [_several(name, found.replicas) for name in found.replicas]
+    yield from _costs(found.costs, several, file)
 
 
 def _summary(found: Explanation) -> Iterator[RenderableType]:
@@ -158,14 +159,14 @@ def _indented(text: Text) -> Padding:
     return Padding(text, (0, 0, 0, 2))
 
 
-def _path(steps: Sequence[Step]) -> Iterator[RenderableType]:
+def _path(steps: Sequence[Step], replicas: Mapping[str, int]) -> Iterator[RenderableType]:
     yield Text("What the answer waits for (critical path, in ms)", style="bold")
     table = _table(("primitive", ""), ("engine", ""), ("before", ">"), ("after", ">"), ("why", ""))
     for step in steps:
         on_path = step.after_ms is not None
         table.add_row(
             Text(step.primitive, overflow="fold"),
-            step.engine or "–",
+            _several(step.engine, replicas) if step.engine else "–",
             _whole(step.before_ms),
             _whole(step.after_ms),
             Text(step.why),
@@ -175,7 +176,12 @@ def _path(steps: Sequence[Step]) -> Iterator[RenderableType]:
     yield Text()
 
 
-def _bound(found: BoundFact) -> Iterator[RenderableType]:
+def _several(engine: str, replicas: Mapping[str, int]) -> str:
+    """An engine, and how many there are of it where it is not alone."""
+    return f"{engine} x{replicas[engine]}" if engine in replicas else engine
+
+
+def _bound(found: BoundFact, replicas: Mapping[str, int]) -> Iterator[RenderableType]:
     yield Text("How far it can go", style="bold")
     lines = [f"No schedule of these primitives takes less than {_duration(found.bound_ms)}: "]
     if found.engine is None:
@@ -185,8 +191,8 @@ def _bound(found: BoundFact) -> Iterator[RenderableType]:
     else:
         lines.append(
             f"{_duration(found.head_ms)} until the engine {found.engine} can begin, "
-            f"{_duration(found.work_ms)} of work on it, {_duration(found.tail_ms)} after its last "
-            "work."
+            f"{_duration(found.work_ms)} of work {_where(found, replicas)}, "
+            f"{_duration(found.tail_ms)} after its last work."
         )
     yield _indented(Text("".join(lines)))
     if found.share is None:
@@ -200,6 +206,13 @@ def _bound(found: BoundFact) -> Iterator[RenderableType]:
             )
         )
     yield Text()
+
+
+def _where(found: BoundFact, replicas: Mapping[str, int]) -> str:
+    """Who has to do the work that makes the bound."""
+    if found.replicas > 1:
+        return f"divided among its {found.replicas} replicas"
+    return "on the replica of one collection" if found.engine in replicas else "on it"
 
 
 def _run(found: RunFact) -> Iterator[RenderableType]:
@@ -233,9 +246,11 @@ def _sizes(sizes: Sequence[SizeFact], file: str) -> Iterator[RenderableType]:
     yield Text()
 
 
-def _costs(costs: CostFacts, file: str) -> Iterator[RenderableType]:
+def _costs(costs: CostFacts, several: Sequence[str], file: str) -> Iterator[RenderableType]:
     yield Text("Costs behind the prediction", style="bold")
     profile = f"teola profile {file} -o profile.json"
+    if several:
+        yield _indented(Text(f"Engines with replicas: {', '.join(several)}."))
     for names, what in (
         (costs.given, "From the profile that was given: "),
         (costs.shipped, "Measured, but on the machine of the shipped profile: "),

@@ -1,122 +1,98 @@
-"""``teola simulate``: many queries of a workflow under load, on simulated engines."""
+"""``teola simulate``: many queries of workflows under load, on simulated engines."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from teola.runtime.cli.ending import CommandError, ending
+from teola.runtime.cli.ending import FAILED, CommandError, ending, say
 from teola.runtime.cli.options import (
     Debug,
     Disable,
-    File,
     Optimization,
     Passes,
     Profile,
+    Quiet,
     Sets,
     examples,
 )
-from teola.runtime.cli.sources import is_plan, read_plan, write_file
+from teola.runtime.cli.simulate_options import (
+    MOST_REPLICAS,
+    AsJson,
+    Assume,
+    Deviation,
+    Files,
+    MostReplicas,
+    NoShare,
+    Objectives,
+    Plot,
+    Policy,
+    Queries,
+    Query,
+    Rates,
+    Replicas,
+    Same,
+    Seed,
+    Span,
+    Timeline,
+    Traces,
+)
+from teola.runtime.cli.simulated_applications import (
+    Words,
+    names_of,
+    read_arrivals,
+    read_replicas,
+    read_same,
+    read_sizes,
+)
+from teola.runtime.cli.sources import Wishes, is_plan, read_plan, write_file
 from teola.runtime.cli.terminal import write_now
 
 if TYPE_CHECKING:
     from teola.compiler.plan import Plan
-    from teola.runtime.simulation import Workload
+    from teola.runtime.simulation import Application, Report
 
 EXAMPLES = examples(
     "teola simulate rag.yaml --rate 0.05",
     "teola simulate rag.yaml --profile gpu.json --rate 3 --queries 2000 --policy topology",
     "teola simulate rag.yaml --rate 2 --same documents --assume documents=46 --plot latency.svg",
     "teola simulate rag.plan.json --trace arrivals.jsonl --json",
+    "teola simulate rag.yaml chat.yaml --rate 0.05 --rate chat:2 --assume rag:documents=1",
+    "teola simulate rag.yaml --rate 3 --profile gpu.json --slo p95=4s",
 )
-QUERIES = 200
 
 
 def simulate(
-    file: File,
+    files: Files,
     *,
-    rate: Annotated[
-        float | None,
-        typer.Option(
-            "--rate", metavar="N", help="Queries a second on average, at random (Poisson)."
-        ),
-    ] = None,
-    queries: Annotated[
-        int | None,
-        typer.Option(
-            "--queries", metavar="N", min=1, help=f"How many, with --rate. Default: {QUERIES}."
-        ),
-    ] = None,
-    trace: Annotated[
-        Path | None,
-        typer.Option(
-            "--trace",
-            metavar="FILE",
-            help='When queries come, instead of --rate: JSON lines {"at_s": 1.5}.',
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option("--seed", metavar="N", help="What arrivals and lengths are drawn with.")
-    ] = 0,
-    policy: Annotated[
-        str | None,
-        typer.Option(
-            "--policy",
-            metavar="NAME",
-            help="The order of waiting tasks: fifo, per-invocation, throughput, topology or "
-            "remaining-work (default).",
-        ),
-    ] = None,
-    assume: Annotated[
-        list[str],
-        typer.Option(
-            "--assume",
-            metavar="NAME=N",
-            help="A mean size, as in --assume chunks.chunk=48 or --assume answer.decode:tokens=32. "
-            "Repeatable.",
-            default_factory=list,
-            show_default=False,
-        ),
-    ],
-    spread: Annotated[
-        float,
-        typer.Option(
-            "--spread",
-            metavar="SIGMA",
-            min=0,
-            help="How much the lengths of documents and answers vary (log-normal). 0: not at all.",
-        ),
-    ] = 0.5,
-    same: Annotated[
-        list[str],
-        typer.Option(
-            "--same",
-            metavar="INPUT",
-            help="An input that all queries have alike: what is made of it is shared. Repeatable.",
-            default_factory=list,
-            show_default=False,
-        ),
-    ],
-    no_share: Annotated[
-        bool,
-        typer.Option("--no-share", help="Share no work between equal inputs.", show_default=False),
-    ] = False,
+    rate: Rates,
+    queries: Queries = None,
+    trace: Traces,
+    seed: Seed = 0,
+    policy: Policy = None,
+    assume: Assume,
+    spread: Deviation = 0.5,
+    same: Same,
+    no_share: NoShare = False,
+    replicas: Replicas,
+    slo: Objectives,
+    most_replicas: MostReplicas = MOST_REPLICAS,
     level: Optimization = None,
     passes: Passes = None,
     disable: Disable,
     sets: Sets,
     profile: Profile = None,
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Write one JSON object with everything.", show_default=False),
-    ] = False,
-    plot: Annotated[
-        Path | None,
-        typer.Option("--plot", metavar="FILE", help="Draw the latencies of all queries (*.svg)."),
-    ] = None,
+    as_json: AsJson = False,
+    plot: Plot = None,
+    timeline: Timeline = None,
+    query: Query = None,
+    span: Span = None,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Simulate many queries under load: latency, throughput, how busy engines are.
@@ -126,62 +102,100 @@ def simulate(
     the same.
     """
     with ending(debug=debug):
-        if plot is not None and plot.suffix != ".svg":
-            raise CommandError(f"--plot {plot}: it is drawn as SVG: give a name that ends in .svg")
-        plan = read_plan(
-            file,
-            level=level,
-            passes=passes,
-            disable=disable,
-            sets=sets,
-            profile=None if is_plan(file) else profile,
-        )
-        from teola.runtime import simulation
+        _check_drawings(plot, timeline, query, span)
+        names = names_of(files)
+        arrivals = read_arrivals(rate, queries, trace, seed, names)
+        wishes = Wishes(level=level, passes=passes, disable=disable)
+        plans = _plans(files, names, sets, wishes, profile)
+        sizes, alike = read_sizes(assume, plans), read_same(same, plans)
+
         from teola.runtime.cli.simulated import table
+        from teola.runtime.cli.simulation_search import (
+            read_objectives,
+            searched,
+            verdict,
+            verdict_data,
+        )
         from teola.runtime.policies import DEFAULT_POLICY, POLICIES
+        from teola.runtime.simulation import Application, Workload, simulate_together
 
         if policy is not None and policy not in POLICIES:
             raise CommandError(f"there is no policy {policy!r}; there are: {', '.join(POLICIES)}")
-        workload = _workload(
-            plan, _arrivals(rate, queries, trace, seed), assume, spread, seed, same
-        )
-        report = simulation.simulate(
-            plan,
-            workload,
+        applications = [
+            Application(
+                plan, Workload(arrivals[name], sizes[name], spread, seed, alike[name]), name
+            )
+            for name, plan in plans.items()
+        ]
+        load = partial(
+            simulate_together,
             profile=profile,
             policy=DEFAULT_POLICY if policy is None else policy,
             share=not no_share,
         )
+        counts, objectives = read_replicas(replicas), read_objectives(slo, names)
+        found = None
+        if objectives:
+            tell = say if not quiet else lambda _: None
+            found = searched(objectives, applications, counts, most_replicas, load, tell)
+            counts = dict(found.counts)
+        report = found.report if found is not None else load(applications, replicas=counts)
         if plot is not None:
             from teola.runtime.simulation.plot import latency_plot
 
             write_file(plot, latency_plot(report))
-        write_now(json.dumps(report.to_json(), indent=2) + "\n" if as_json else table(report))
+        if timeline is not None:
+            write_file(timeline, _timeline(load, applications, counts, query, span))
+        if as_json:
+            data = report.to_json() | ({"slo": verdict_data(found)} if found is not None else {})
+            write_now(json.dumps(data, indent=2) + "\n")
+        else:
+            write_now(table(report) + (f"\n{verdict(found)}\n" if found is not None else ""))
+        if found is not None and not found.holds:
+            raise typer.Exit(FAILED)
 
 
-def _arrivals(
-    rate: float | None, queries: int | None, trace: Path | None, seed: int
-) -> tuple[float, ...]:
-    from teola.runtime.simulation import poisson, read_trace
-
-    if (rate is None) == (trace is None):
-        raise CommandError("when do queries come? Give either --rate N or --trace FILE")
-    if trace is not None:
-        if queries is not None:
-            raise CommandError("--queries goes with --rate: a trace has as many as it has lines")
-        return read_trace(trace)
-    return poisson(rate or 0.0, QUERIES if queries is None else queries, seed)
+def _check_drawings(
+    plot: Path | None, timeline: Path | None, query: int | None, span: float | None
+) -> None:
+    for option, path in (("--plot", plot), ("--timeline", timeline)):
+        if path is not None and path.suffix != ".svg":
+            raise CommandError(
+                f"{option} {path}: it is drawn as SVG: give a name that ends in .svg"
+            )
+    if timeline is None and (query is not None or span is not None):
+        raise CommandError("--query and --span say what --timeline draws: give it a file")
 
 
-def _workload(
-    plan: Plan,
-    arrivals: tuple[float, ...],
-    assume: list[str],
-    spread: float,
-    seed: int,
-    same: list[str],
-) -> Workload:
-    from teola.compiler.cost.sizes import parse_sizes
-    from teola.runtime.simulation import Workload
+def _plans(
+    files: Sequence[str],
+    names: Sequence[str],
+    sets: Sequence[str],
+    wishes: Wishes,
+    profile: Path | None,
+) -> dict[str, Plan]:
+    given, found = Words(sets, names), {}
+    for name, file in zip(names, files, strict=True):
+        own: Wishes = {**wishes, "sets": given.of(name)}
+        if not is_plan(file):
+            own["profile"] = profile
+        found[name] = read_plan(file, **own)
+    return found
 
-    return Workload(arrivals, parse_sizes(assume, plan.graph), spread, seed, frozenset(same))
+
+def _timeline(
+    load: Callable[..., Report],
+    applications: Sequence[Application],
+    counts: Mapping[str, int],
+    query: int | None,
+    span: float | None,
+) -> str:
+    """The same again, watched: keeping all that happens takes memory."""
+    from teola.runtime.simulation.chronicle import Chronicle
+    from teola.runtime.simulation.query_picture import query_picture
+
+    chronicle = Chronicle()
+    report = load(applications, replicas=counts, observers=[chronicle])
+    story = chronicle.story(chronicle.median() if query is None else query)
+    level = next(one.level for one in report.applications if one.name == story.workflow)
+    return query_picture(story, f"{story.workflow} -{level}, {report.policy}", span)

@@ -17,7 +17,8 @@ class Capabilities:
     ``max_items``: items the engine takes in one batch. For LLMs: ``context`` tokens of one request
     (prompt and answer), ``kv_tokens`` of all running requests together, ``max_requests`` at once;
     ``prefix_cache``: the KV of a prompt stays for later ones that begin alike, in whole blocks of
-    ``block_tokens``; ``shares_in_flight``: even while it is being computed.
+    ``block_tokens``; ``shares_in_flight``: even while it is being computed; ``continues``: a prompt
+    may end within an answer, which then goes on as if it had never been broken off.
     ``limit``: longest text in tokens, special tokens included (embedders).
     """
 
@@ -29,6 +30,7 @@ class Capabilities:
     prefix_cache: bool = False
     block_tokens: int = 0
     shares_in_flight: bool = False
+    continues: bool = False
     dimension: int | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -53,7 +55,8 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why an item or a request failed, as data. ``kind``: item (it alone is at fault), memory
-    (try a smaller batch), engine (anything else)."""
+    (try a smaller batch), full (not begun, there is no room now: it is put back), died (the engine
+    is no more), engine (anything else)."""
 
     kind: str
     message: str
@@ -86,8 +89,9 @@ class BatchEngine(Engine, Protocol):
 
     async def run(self, batch: Sequence[Request]) -> Sequence[Sequence[Any] | Failure]:
         """Run one batch; per request one result an item (a result may itself be a Failure), or one
-        Failure for the request. An exception fails the whole batch. An engine that counts tokens
-        gives them too (``Counted``)."""
+        Failure for the request. An exception says nothing of single items: parts of the batch are
+        run again to find which are at fault. An engine that counts tokens gives them too
+        (``Counted``)."""
         ...
 
     async def control(self, command: str, arguments: Mapping[str, Any]) -> Any:
@@ -100,8 +104,8 @@ class Generate:
     """One LLM request: ``tokens`` of the whole prompt, at most ``max_tokens`` new ones, greedy.
 
     ``warm``: only the prompt's KV is wanted, for requests that begin alike; the engine says so in
-    one final event, whatever it has to generate for it. ``primitive`` is what asks, for engines
-    that tell or simulate what goes on.
+    one final event, whatever it has to generate for it. ``primitive`` of ``workflow`` is what asks,
+    for engines that tell or simulate what goes on.
     """
 
     id: str
@@ -111,6 +115,7 @@ class Generate:
     stream: bool = True
     warm: bool = False
     primitive: str = ""
+    workflow: str = ""
 
 
 @dataclass(frozen=True, slots=True)

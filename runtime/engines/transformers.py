@@ -65,6 +65,7 @@ class TransformersLLM:
             max_requests=budget.max_requests,
             prefix_cache=generation.shares_prefixes,
             block_tokens=budget.page_tokens,
+            continues=True,
             details=generation.details,
         )
 
@@ -178,7 +179,7 @@ class TransformersLLM:
             f": {type(error).__name__}: {error}" if error is not None else ""
         )
         self._ended.set_result(reason)
-        failed = [TokenEvent(one, (), failure=Failure("engine", reason)) for one in self._running]
+        failed = [TokenEvent(one, (), failure=Failure("died", reason)) for one in self._running]
         self._running.clear()
         if failed:
             self._emit(failed)

@@ -50,6 +50,10 @@ class GenerateRun(Run):
             self, 0, {name: source.get() for name, source in self.sources.items()}
         )
 
+    def _after(self) -> None:
+        super()._after()
+        self.stop = None
+
     @property
     def output(self) -> dict[str, Any]:
         """The shape that the workflow asked for."""

@@ -51,8 +51,10 @@ class PrimitiveRun(Run):
         """How many items it takes, as soon as one of its lists has ended: all are of one length."""
         if not self.prepared.streams:
             return self.item_count
-        ended = (source.cell for source in self.lists.values() if source.cell.done)
-        return next((len(_items(cell)) for cell in ended), None)
+        for source in self.lists.values():
+            if source.cell.done:
+                return len(_items(source.cell))
+        return None
 
     def _pump_soon(self) -> None:
         self.executor.ready(self._pump_guarded)
@@ -66,11 +68,12 @@ class PrimitiveRun(Run):
             return
         node = self.prepared.node
         size = (node.group if isinstance(node, Primitive) else None) or 1
-        cells = [source.cell for source in self.lists.values()]
-        there = min(len(_items(cell)) for cell in cells)
-        ended = all(cell.done for cell in cells)
-        if ended and len({len(_items(cell)) for cell in cells}) > 1:
-            self._lengths_differ({name: len(_items(s.cell)) for name, s in self.lists.items()})
+        lengths = {name: len(_items(source.cell)) for name, source in self.lists.items()}
+        there, ended = min(lengths.values()), True
+        for source in self.lists.values():
+            ended = ended and source.cell.done
+        if ended and there < max(lengths.values()):
+            self._lengths_differ(lengths)
             return
         total = -(-there // size) if ended else there // size
         while self.next_group < total and self.state == "running":

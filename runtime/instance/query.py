@@ -1,55 +1,42 @@
-"""One query: its runs, what they tell the caller, and its end."""
+"""One query: the runs that it uses, its outputs, and its end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from itertools import count
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from teola.compiler.graph.pgraph import INPUTS, OutputPort, Ref
-from teola.runtime.errors import ModuleError, RunError
-from teola.runtime.events import (
-    ItemAdded,
-    Listener,
-    ModuleFinished,
-    ModuleProgress,
-    ModuleStarted,
-    OutputReady,
-    TextDelta,
-)
+from teola.runtime.errors import DeadlineExceeded, ModuleError, RunError
+from teola.runtime.events import Listener
+from teola.runtime.instance.account import timeline_of, usage_of
 from teola.runtime.instance.blueprint import Blueprint, Prepared
-from teola.runtime.instance.generate import GenerateRun
+from teola.runtime.instance.caller import Caller
+from teola.runtime.instance.query_watch import QueryWatch
 from teola.runtime.instance.scope import Scope
-from teola.runtime.observing.observations import (
-    Outcome,
-    PrimitiveBegan,
-    PrimitiveEnded,
-    PrimitiveKey,
-    QueryBegan,
-    QueryEnded,
-)
+from teola.runtime.instance.standing import Standing
+from teola.runtime.observing.observations import PrimitiveKey
 from teola.runtime.observing.observers import Observers
 from teola.runtime.outlook import Outlook
-from teola.runtime.rank import UNRANKED, Rank
-from teola.runtime.result import RunResult, TimelineEntry, Usage
+from teola.runtime.result import RunResult
 from teola.runtime.values import Cell, Source
 
 if TYPE_CHECKING:
     from teola.runtime.instance.run import Run
 
 MAX_INSTANCES = 100_000
-OUTCOMES: Mapping[str, Outcome] = {"done": "done", "failed": "failed"}
-"""A run's state -> what became of it for a query that is over."""
 
-_numbers = count()
+
+OnEnd: TypeAlias = "Callable[[Query, RunResult | None, RunError | None], None]"
 
 
 class _InputCells:
     """Stands for a run under the name ``inputs``: its cells are complete from the start."""
 
+    __slots__ = ("cells",)
+    over = True
+
     def __init__(self, cells: dict[str, Cell]) -> None:
         self.cells = cells
-        self.over = True
 
 
 class Query:
@@ -57,8 +44,27 @@ class Query:
 
     ``runs`` are the runs it uses, each with the node of its own plan that it stands for: a shared
     run may have begun for another workflow, which calls it otherwise. ``hints`` are those that it
-    does not wait for.
+    does not wait for. ``pending`` counts what it waits for.
     """
+
+    __slots__ = (
+        "began_s",
+        "blueprint",
+        "caller",
+        "hints",
+        "now",
+        "observers",
+        "on_end",
+        "outputs",
+        "over",
+        "pending",
+        "release",
+        "run_id",
+        "runs",
+        "scope",
+        "standing",
+        "watch",
+    )
 
     def __init__(
         self,
@@ -66,29 +72,24 @@ class Query:
         blueprint: Blueprint,
         now: Callable[[], float],
         release: Callable[[Run], None],
-        on_end: Callable[[RunResult | None, RunError | None], None],
-        listener: Listener | None = None,
-        observers: Observers | None = None,
-        outlook: Outlook | None = None,
+        on_end: OnEnd,
+        listener: Listener | None,
+        observers: Observers,
+        outlook: Outlook,
     ) -> None:
         self.run_id, self.blueprint = run_id, blueprint
-        self.now, self.release, self.on_end, self.listener = now, release, on_end, listener
+        self.now, self.release, self.on_end = now, release, on_end
         self.began_s = now()
-        self.number = next(_numbers)
-        self.outlook = outlook
-        self.left_ms = outlook.total_ms if outlook is not None else 0.0
-        self.work_ms = 0.0
         self.scope = Scope()
         self.runs: dict[Run, Prepared] = {}
         self.hints: dict[Run, Prepared] = {}
         self.pending = 1
         self.over = False
         self.outputs: dict[str, Any] = {}
-        self.modules: dict[str, _ModuleState] = {}
-        self.observers = Observers() if observers is None else observers
-        self.untold: set[Run] = set()
-        if self.observers:
-            self.observers.tell(QueryBegan(run_id, blueprint.graph.name, self.began_s))
+        self.standing = Standing(outlook, self.began_s)
+        self.caller = Caller(listener, now, self.began_s) if listener is not None else None
+        self.observers = observers
+        self.watch = QueryWatch(observers, run_id, blueprint.graph.name, now, self.began_s)
 
     def bind(self, cells: dict[str, Cell]) -> None:
         """Give the inputs."""
@@ -111,7 +112,9 @@ class Query:
         run.users[self] = None
         if not run.over:
             self.pending += 1
-            self._module(prepared).left += 1
+            if self.caller is not None:
+                run.heard = True
+                self.caller.expect(prepared)
             for index, upstream in run.upstream:
                 if upstream not in self.runs and not upstream.over:
                     self.attach(upstream, self._before(prepared, index, upstream))
@@ -125,12 +128,20 @@ class Query:
         own = self.blueprint.by_id.get(operand.node) if isinstance(operand, Ref) else None
         return own or upstream.prepared
 
+    def prepared(self, run: Run) -> Prepared:
+        """The node of this plan that a run stands for."""
+        return self.runs.get(run) or self.hints.get(run) or run.prepared
+
+    def key(self, run: Run) -> PrimitiveKey:
+        """What observers know a run of this query by."""
+        return self.watch.key(run, self.prepared(run))
+
     def started(self) -> None:
         """Everything is instantiated: listen to the outputs."""
         for out in self.blueprint.graph.outputs:
             self._listen(out)
-        for module in {p.place.module for p in self.blueprint.top} - set(self.modules):
-            self._tell(ModuleFinished(module, self.now() - self.began_s, 0.0, "shared"))
+        if self.caller is not None:
+            self.caller.shared(dict.fromkeys(one.place.module for one in self.blueprint.top))
         self._one_less()
 
     def _listen(self, out: OutputPort) -> None:
@@ -146,10 +157,11 @@ class Query:
             except RunError as error:
                 self.fail(self._output_error(out, error))
                 return
-            self._tell(OutputReady(out.name, self.outputs[out.name]))
+            if self.caller is not None:
+                self.caller.output(out.name, self.outputs[out.name])
 
-        if self.listener and not out.ref.fields:
-            self._listen_growth(out.name, cell)
+        if self.caller is not None and not out.ref.fields:
+            self.caller.follow(out.name, cell)
         if cell.done:
             ready()
         else:
@@ -162,121 +174,66 @@ class Query:
             return RunError(f"{self.blueprint.graph.name}: {what}")
         return ModuleError(place, what, "item")
 
-    def _listen_growth(self, name: str, cell: Cell) -> None:
-        told = 0
-
-        def grown() -> None:
-            nonlocal told
-            for index in range(told, len(cell.items or ())):
-                self._tell(ItemAdded(name, index, cell.items[index] if cell.items else None))
-            told = max(told, len(cell.items or ()))
-
-        if cell.items is not None:
-            grown()
-            if not cell.done:
-                cell.on_growth += (grown,)
-        elif not cell.done:
-            if cell.text:
-                self._tell(TextDelta(name, cell.text))
-            cell.on_text += (lambda text: self._tell(TextDelta(name, text)),)
-        elif isinstance(cell.value, str):
-            self._tell(TextDelta(name, cell.value))
-
-    def _tell(self, event: Any) -> None:
-        if self.listener is not None and not self.over:
-            self.listener(event)
-
-    def _module(self, prepared: Prepared) -> _ModuleState:
-        name = prepared.place.module
-        if name not in self.modules:
-            self.modules[name] = _ModuleState()
-        return self.modules[name]
-
     def began(self, run: Run) -> None:
         """A run of this query begins."""
-        prepared = self.runs[run]
         self.tell_began(run)
-        state = self._module(prepared)
-        if state.began_s is None:
-            state.began_s = self.now()
-            self._tell(ModuleStarted(prepared.place.module, state.began_s - self.began_s))
+        if self.caller is not None:
+            self.caller.began(self.runs[run])
 
     def tell_began(self, run: Run) -> None:
         """Observers, not the caller: a run or a warm-up of this query begins."""
-        if self.observers:
-            self.untold.add(run)
-            place = (self.runs.get(run) or self.hints[run]).place
-            self.observers.tell(
-                PrimitiveBegan(self.key(run), place.module, place.engine, self.now())
-            )
+        if self.observers.all:
+            self.watch.began(run, self.prepared(run))
 
     def progressed(self, run: Run, done: int, total: int | None) -> None:
-        """A run of this query has done some of its items: its module is as far as the one of its
-        runs that is behind the others."""
-        if self.listener is not None:
-            prepared = self.runs[run]
-            counts = self._module(prepared).counts
-            counts[run] = done, total
-            behind = min(counts.values(), key=lambda count: count[0])
-            self._tell(ModuleProgress(prepared.place.module, *behind))
+        """A run of this query has done some of its items."""
+        if self.caller is not None:
+            self.caller.progressed(run, self.runs[run], done, total)
 
     def ended(self, run: Run) -> None:
         """A run of this query has ended."""
-        prepared = self.runs[run]
-        if self.observers:
-            self._tell_ended(run, prepared, "done")
-        if self.outlook is not None:
-            self._less_is_left(self.outlook, run, prepared)
-        state = self._module(prepared)
-        state.left -= 1
-        state.counts.pop(run, None)
-        if state.left == 0 and run.state == "done":
-            self._module_over(prepared.place.module, state)
+        if self.observers.all:
+            self.watch.ended(run, self.runs[run])
+        if self.caller is not None:
+            self.caller.ended(run, self.runs[run])
         self._one_less()
-
-    def _less_is_left(self, outlook: Outlook, run: Run, prepared: Prepared) -> None:
-        self.left_ms = max(0.0, self.left_ms - outlook.of(prepared.id).work_ms)
-        if isinstance(run, GenerateRun):
-            did = outlook.did(prepared.id, 1, run.prompt_tokens, run.completion_tokens)
-        else:
-            did = outlook.did(prepared.id, run.item_count, 0, 0)
-        self.work_ms += did
-
-    def rank(self, run: Run) -> Rank:
-        """How a task of a run of this query stands now."""
-        if self.outlook is None:
-            return UNRANKED
-        expected = self.outlook.of(self.runs[run].id if run in self.runs else run.prepared.id)
-        return Rank(
-            self.number, self.began_s * 1000, expected.depth, self.left_ms, expected.path_ms
-        )
 
     def failed(self, run: Run, error: ModuleError) -> None:
         """A run of this query has failed."""
         self.fail(error.at(self.runs[run].place))
 
-    def _module_over(self, module: str, state: _ModuleState) -> None:
-        now = self.now()
-        began = state.began_s if state.began_s is not None else now
-        self._tell(ModuleFinished(module, now - self.began_s, now - began))
+    def fail(self, error: RunError) -> None:
+        """End with an error."""
+        if self.over:
+            return
+        if isinstance(error, DeadlineExceeded):
+            for run in self.runs:
+                run.lapse()
+        self._end(None, error)
 
     def _one_less(self) -> None:
         self.pending -= 1
         if self.pending == 0 and not self.over:
-            outputs = {out.name: self.outputs[out.name] for out in self.blueprint.graph.outputs}
-            self._end(self._result(outputs), None)
+            self._end(self._result(), None)
 
-    def fail(self, error: RunError) -> None:
-        """End with an error."""
-        if not self.over:
-            self._end(None, error)
+    def _result(self) -> RunResult:
+        usage, truncated = usage_of(self.runs, self.hints)
+        return RunResult(
+            {out.name: self.outputs[out.name] for out in self.blueprint.graph.outputs},
+            self.run_id,
+            timeline_of(self.runs, self.hints, self.began_s, self.now()),
+            usage,
+            truncated,
+            graph=self.blueprint.graph,
+        )
 
     def _end(self, result: RunResult | None, error: RunError | None) -> None:
         self.over = True
-        if self.outlook is not None and error is None:
-            self.outlook.ended(self.work_ms)
-        if self.observers:
-            self._tell_end(error)
+        self.standing.over(well=error is None)
+        if self.caller is not None:
+            self.caller.over()
+        if self.observers.all:
+            self.watch.over(self.runs, self.hints, error)
         runs = (*reversed(self.runs), *reversed(self.hints))
         self.hints, self.runs = {}, {}
         for run in runs:
@@ -285,90 +242,4 @@ class Query:
         for run in sorted(runs, key=lambda run: len(run.scope.path)):
             self.release(run)
         self.scope.runs.clear()
-        self.on_end(result, error)
-
-    def key(self, run: Run) -> PrimitiveKey:
-        """What observers know a run of this query by."""
-        prepared = self.runs.get(run) or self.hints[run]
-        return PrimitiveKey(self.run_id, prepared.id, run.scope.path)
-
-    def _tell_ended(self, run: Run, prepared: Prepared, outcome: Outcome) -> None:
-        self.untold.discard(run)
-        if run.queued_s is not None:
-            entry = self._entry(run, prepared)
-            self.observers.tell(PrimitiveEnded(self.key(run), entry, self.began_s, outcome))
-
-    def _tell_end(self, error: RunError | None) -> None:
-        """The query is over: so is what has begun for it, and its warm-ups."""
-        for run, prepared in self.runs.items():
-            if run in self.untold:
-                self._tell_ended(run, prepared, OUTCOMES.get(run.state, "cancelled"))
-        for run, prepared in self.hints.items():
-            self._tell_ended(run, prepared, "done")
-        workflow = self.blueprint.graph.name
-        self.observers.tell(QueryEnded(self.run_id, workflow, self.began_s, self.now(), error))
-
-    def _result(self, outputs: Mapping[str, Any]) -> RunResult:
-        usage = Usage()
-        truncated: dict[str, None] = {}
-        for run, prepared in self.runs.items():
-            if isinstance(run, GenerateRun) and run.state == "done":
-                usage.requests += 1
-                usage.prompt_tokens += run.prompt_tokens
-                usage.completion_tokens += run.completion_tokens
-                if run.finish_reason == "length":
-                    truncated[prepared.place.module] = None
-        usage.warm_ups = sum(run.started_s is not None for run in self.hints)
-        return RunResult(
-            outputs,
-            self.run_id,
-            self._timeline(),
-            usage,
-            tuple(truncated),
-            graph=self.blueprint.graph,
-        )
-
-    def _timeline(self) -> tuple[TimelineEntry, ...]:
-        entries = [
-            self._entry(run, prepared)
-            for run, prepared in (*self.runs.items(), *self.hints.items())
-            if run.queued_s is not None
-        ]
-        return tuple(sorted(entries, key=lambda entry: (entry.started_s, entry.ended_s)))
-
-    def _entry(self, run: Run, prepared: Prepared) -> TimelineEntry:
-        queued = run.queued_s or 0.0
-        ended = run.ended_s if run.ended_s is not None else self.now()
-        started = run.started_s if run.started_s is not None else ended
-        return TimelineEntry(
-            prepared.id,
-            prepared.place.module,
-            run.scope.path,
-            prepared.place.engine,
-            round(queued - self.began_s, 6),
-            round(started - self.began_s, 6),
-            round(ended - self.began_s, 6),
-            run.item_count,
-            getattr(run, "prompt_tokens", None),
-            getattr(run, "completion_tokens", None),
-            run.emitted(),
-            round(run.counted_tokens / run.counted_items, 2) if run.counted_items else None,
-            getattr(run, "text_tokens", {}),
-        )
-
-
-class _ModuleState:
-    """How much of a module is still to do; ``counts``: how far its runs are that tell it."""
-
-    __slots__ = ("began_s", "counts", "left")
-
-    def __init__(self) -> None:
-        self.left = 0
-        self.counts: dict[Run, tuple[int, int | None]] = {}
-        self.began_s: float | None = None
-
-
-def rank_of(run: Run) -> Rank:
-    """How a run's task stands: as that of the query which came first among its users."""
-    first = min(run.users, key=lambda query: query.number, default=None)
-    return first.rank(run) if first is not None else UNRANKED
+        self.on_end(self, result, error)

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from teola.compiler.graph.pgraph import Ref, Region
-from teola.runtime.instance.run import Run
+from teola.runtime.instance.blueprint import Prepared
+from teola.runtime.instance.run import Executor, Run
 from teola.runtime.instance.scope import Scope, source_key
 from teola.runtime.keys import digest, of_json
 from teola.runtime.values import Cell, Key, Source, constant
@@ -19,8 +20,19 @@ DEFAULT_CONCURRENCY = 64
 class RegionRun(Run):
     """What the three kinds share: iterations, each a scope of its own with the body's runs."""
 
-    def begin(self) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        scope: Scope,
+        sources: dict[str, Source],
+        key: Key | None,
+        executor: Executor,
+    ) -> None:
+        super().__init__(prepared, scope, sources, key, executor)
         self.bodies: list[tuple[int, Run]] = []
+        self.iterations: list[Scope] = []
+
+    def begin(self) -> None:
         self.started_s = self.executor.now()
         self.start()
 
@@ -48,6 +60,7 @@ class RegionRun(Run):
     def iterate(self, name: str, bound: Mapping[str, Cell], after: Callable[[], None]) -> Scope:
         """Instantiate the body once; ``after()`` is called when all of it has ended."""
         scope = Scope(self.scope, self.prepared.id, (*self.scope.path, name), bound)
+        self.iterations.append(scope)
         left = 1
 
         def ended() -> None:
@@ -84,6 +97,12 @@ class RegionRun(Run):
 
     def complete(self, group: int, outputs: dict[str, Any]) -> None:
         raise TypeError("a region has no groups")
+
+    def _after(self) -> None:
+        super()._after()
+        for scope in self.iterations:
+            scope.runs.clear()
+        self.bodies, self.iterations = [], []
 
 
 class EachRun(RegionRun):

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from teola.runtime.pool_engine import PooledEngine
     from teola.runtime.task import Task
 
+NO_SOURCES: dict[str, Source] = {}
+"""Those of a run that is over; never changed."""
+
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
@@ -38,7 +41,7 @@ class Executor(Protocol):
         ...
 
     def execute(self, run: Run, group: int, inputs: dict[str, Any]) -> None:
-        """Do a group's work; ends in ``run.complete`` or ``run.fail``."""
+        """Do a group's work; ends in ``run.complete``, in ``run.fail`` or by raising."""
         ...
 
     def publish(self, run: Run) -> None:
@@ -64,8 +67,8 @@ class Executor(Protocol):
 class Run:
     """One instance of a node. ``users`` are the queries it works for: more than one where equal
     content is shared; it is cancelled when the last one leaves. ``prepared`` is the node of the
-    query that began it, ``upstream`` what it waits for, by the index of the input. Nothing waits
-    for a ``hint``."""
+    query that began it, ``upstream`` what it waits for, by the index of the input; ``heard``: the
+    caller of some query listens. Nothing waits for a ``hint``."""
 
     hint: ClassVar[bool] = False
 
@@ -77,6 +80,7 @@ class Run:
         "ended_s",
         "epoch",
         "executor",
+        "heard",
         "home",
         "item_count",
         "items_done",
@@ -114,6 +118,7 @@ class Run:
         self.executor = executor
         self.state: State = "waiting"
         self.users: dict[Query, None] = {}
+        self.heard = False
         self.retained = False
         self.working = False
         self.upstream: tuple[tuple[int, Run], ...] = ()
@@ -227,6 +232,11 @@ class Run:
             self._end("cancelled")
             self._after()
 
+    def lapse(self) -> None:
+        """The deadline of a query has passed: what an engine still does for it is late."""
+        for task in self.tasks:
+            task.lapsed = True
+
     def dispose(self) -> None:
         """Let go of what a finished run holds in its engine."""
         self.executor.dispose(self)
@@ -242,7 +252,7 @@ class Run:
     def _after(self) -> None:
         for source in self.sources.values():
             source.cell.release()
-        self.sources, self.upstream = {}, ()
+        self.sources, self.upstream = NO_SOURCES, ()
         self.executor.over(self)
         self.tasks, self.once = (), None
         listeners, self.on_end = self.on_end, ()
@@ -263,5 +273,6 @@ class Run:
 
     def progressed(self, done: int, total: int | None) -> None:
         """Tell the queries how far the run is."""
-        for user in self.users:
-            user.progressed(self, done, total)
+        if self.heard:
+            for user in self.users:
+                user.progressed(self, done, total)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Protocol
 
 from teola.runtime.errors import ModuleError
 from teola.runtime.instance.blueprint import Prepared
-from teola.runtime.instance.run import Executor, Run, State
+from teola.runtime.instance.run import NO_SOURCES, Executor, Run, State
 from teola.runtime.instance.scope import Scope
 from teola.runtime.values import Key, Source
 
@@ -103,6 +103,7 @@ class WarmRun(Run):
     def _after(self) -> None:
         for source in self.sources.values():
             source.cell.release()
-        self.sources, self.upstream, self.known = {}, (), {}
-        if self.warmer is not None:
-            self.warmer.leave()
+        self.sources, self.upstream, self.known = NO_SOURCES, (), {}
+        warmer, self.warmer = self.warmer, None
+        if warmer is not None:
+            warmer.leave()

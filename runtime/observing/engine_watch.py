@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from teola.runtime.engines.protocol import Failure, TokenEvent
@@ -80,6 +81,10 @@ class EngineWatch:
 
     def __bool__(self) -> bool:
         return bool(self.observers)
+
+    def of(self, replica: int) -> EngineWatch:
+        """The watch of one replica."""
+        return EngineWatch(replace(self.facts, replica=replica), self.observers)
 
     def ready(self, began_s: float) -> None:
         """The engine is up (again)."""

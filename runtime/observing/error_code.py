@@ -7,6 +7,7 @@ from teola.runtime.errors import (
     InputError,
     ModelError,
     ModuleError,
+    Overloaded,
     QueryCancelled,
     RunError,
 )
@@ -14,6 +15,7 @@ from teola.runtime.errors import (
 CODES: tuple[tuple[type[RunError], str], ...] = (
     (InputError, "input"),
     (ModelError, "model"),
+    (Overloaded, "overloaded"),
     (DeadlineExceeded, "deadline"),
     (QueryCancelled, "cancelled"),
     (RunError, "run"),

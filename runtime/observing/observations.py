@@ -14,12 +14,14 @@ Outcome: TypeAlias = Literal["done", "failed", "cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """An engine of the pool; its ``name`` is unique there."""
+    """An engine of the pool; its ``name`` is unique there. Work is told with the number of the
+    ``replica`` that does it."""
 
     name: str
     kind: str
     backend: str
     model: str | None = None
+    replica: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,14 @@ class QueryBegan:
     """A query was accepted."""
 
     run_id: str
+    workflow: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueryRefused:
+    """The pool had no room for a query."""
+
     workflow: str
     at_s: float
 
@@ -145,6 +155,7 @@ class Load:
 Observation: TypeAlias = (
     EngineReady
     | QueryBegan
+    | QueryRefused
     | QueryEnded
     | PrimitiveBegan
     | PrimitiveEnded

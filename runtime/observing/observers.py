@@ -23,28 +23,29 @@ T = TypeVar("T", bound=Observer)
 
 
 class Observers:
-    """The observers of a pool; false where there are none, so that nothing need be told."""
+    """The observers of a pool, ``all`` of them; false where there are none, so that nothing need be
+    told."""
 
-    __slots__ = ("_all",)
+    __slots__ = ("all",)
 
     def __init__(self) -> None:
-        self._all: tuple[Observer, ...] = ()
+        self.all: tuple[Observer, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self._all)
+        return bool(self.all)
 
     def add(self, observer: T) -> T:
         """Tell ``observer`` from now on; returns it."""
-        self._all += (observer,)
+        self.all += (observer,)
         return observer
 
     def remove(self, observer: Observer) -> None:
         """Tell ``observer`` no more."""
-        self._all = tuple(one for one in self._all if one is not observer)
+        self.all = tuple(one for one in self.all if one is not observer)
 
     def tell(self, event: Observation) -> None:
         """Tell all; one that breaks is told no more, and breaks nobody else."""
-        for observer in self._all:
+        for observer in self.all:
             try:
                 observer.see(event)
             except Exception:  # watching must not change what is watched

@@ -178,9 +178,8 @@ def _begin(found: Iterable[tuple[int, int, PrimitiveEnded]]) -> int:
 
 
 def _kind(one: BatchEnded | CallEnded) -> str:
-    if isinstance(one, BatchEnded):
-        return "batches"
-    return "warm-ups" if one.warm else "calls"
+    kind = "batches" if isinstance(one, BatchEnded) else "warm-ups" if one.warm else "calls"
+    return kind if one.engine.replica == 1 else f"{kind} of replica {one.engine.replica}"
 
 
 def _keys(one: BatchEnded | CallEnded) -> Iterable[PrimitiveKey]:

@@ -13,6 +13,7 @@ from teola.runtime.observing.observations import (
     Observation,
     QueryBegan,
     QueryEnded,
+    QueryRefused,
 )
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class PrometheusMetrics:
             case QueryBegan():
                 # A metric that is there from the start can be alerted on.
                 self._query.labels(event.workflow)
+            case QueryRefused():
+                self._errors.labels(event.workflow, "overloaded").inc()
             case QueryEnded(error=None):
                 self._query.labels(event.workflow).observe(event.ended_s - event.began_s)
             case QueryEnded(error=error) if error is not None:
@@ -160,8 +163,12 @@ class _State:
 
 def _load(engine: PooledEngine) -> Mapping[str, int]:
     if engine.kind == "llm":
-        return {"waiting": len(engine.calls.queue), "running": len(engine.calls.running)}
-    return {"waiting": len(engine.batches.queue), "running": len(engine.batches.sent)}
+        return {"waiting": len(engine.calls.queue), "running": engine.calls.running}
+    queues = engine.batches
+    return {
+        "waiting": sum(len(one.queue) for one in queues),
+        "running": sum(one.running for one in queues),
+    }
 
 
 def _warm_ups(engine: PooledEngine) -> Mapping[str, int]:

@@ -18,7 +18,7 @@ class Fifo(Ordered):
     name: ClassVar[str] = "fifo"
 
     def key(self, task: Task) -> Key:
-        return ()
+        return (0,)
 
 
 class PerInvocation(Fifo):

@@ -67,9 +67,26 @@ class Policy(ABC):
         return self.first() is not None
 
 
+def waits(task: Task) -> bool:
+    """Whether a task has items that nobody has taken yet."""
+    return bool(task.todo) and not task.over
+
+
+def fill(policy: Policy, budget: Budget) -> Iterator[Slice]:
+    """What goes next, and next, until the budget is used or something does not fit."""
+    items, tokens = budget.items, budget.tokens
+    while items > 0 and (task := policy.first()) is not None and fits(task, tokens):
+        part = take(task, items)
+        items -= len(part.indices)
+        tokens = less(tokens, task)
+        yield part
+
+
 def take(task: Task, most: int) -> Slice:
     """At most so many items of a task."""
-    return Slice(task, tuple(task.todo.popleft() for _ in range(min(most, len(task.todo)))))
+    part = Slice(task, tuple(task.todo[:most]))
+    task.todo = task.todo[most:]
+    return part
 
 
 def fits(task: Task, tokens: int | None) -> bool:

@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
 
-from teola.runtime.policies.base import Budget, Policy, Slice, fits, less, take
+from teola.runtime.policies.base import Budget, Policy, Slice, fill, waits
 
 if TYPE_CHECKING:
     from teola.runtime.task import Task
@@ -37,19 +37,12 @@ class Ordered(Policy):
         heappush(self._heap, (FIRST, next(self._returns), task))
 
     def next_batch(self, budget: Budget) -> list[Slice] | None:
-        batch: list[Slice] = []
-        items, tokens = budget.items, budget.tokens
-        while items > 0 and (task := self.first()) is not None and fits(task, tokens):
-            part = take(task, items)
-            items -= len(part.indices)
-            tokens = less(tokens, task)
-            batch.append(part)
-        return batch or None
+        return list(fill(self, budget)) or None
 
     def first(self) -> Task | None:
         while self._heap:
             task = self._heap[0][2]
-            if task.todo and not task.over:
+            if waits(task):
                 return task
             heappop(self._heap)
         return None
@@ -58,10 +51,10 @@ class Ordered(Policy):
         entries = sorted(self._heap, key=lambda entry: entry[:2])
         self._heap.clear()
         tasks = (task for _, _, task in entries)
-        return list(dict.fromkeys(task for task in tasks if task.todo and not task.over))
+        return list(dict.fromkeys(task for task in tasks if waits(task)))
 
     def __len__(self) -> int:
         return len(self._heap)
 
     def __iter__(self) -> Iterator[Task]:
-        return (task for _, _, task in self._heap if task.todo and not task.over)
+        return (task for _, _, task in self._heap if waits(task))

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+from heapq import heappop, heappush, heapreplace
 from typing import TYPE_CHECKING, ClassVar
 
-from teola.runtime.policies.ordered import Key, Ordered
+from teola.runtime.policies.base import Budget, Slice, fill
+from teola.runtime.policies.by_query import ByQuery, Size, Waiting
 
 if TYPE_CHECKING:
     from teola.runtime.task import Task
 
-WEIGHT = 2.0
-"""w of runtime.md: milliseconds of work that a millisecond of waiting outweighs."""
+WEIGHT = 0.7
+"""Milliseconds of work that a millisecond of waiting outweighs."""
 
 
-class RemainingWork(Ordered):
-    """By ``work left of the query + w * arrival of the query``, in whole milliseconds; inside a
-    query the longest remaining path first. A task waits only behind queries that arrived less than
-    ``left / w`` after its own: nothing starves."""
+class _Query(Waiting):
+    """``left_ms`` is what the query needs beside what was taken of it here; ``entry`` is its place
+    in the order."""
+
+    __slots__ = ("arrived_ms", "entry", "left_ms")
+
+    def __init__(self, size: Size) -> None:
+        super().__init__(size)
+        self.arrived_ms = self.left_ms = 0.0
+        self.entry: tuple[int, ...] = ()
+
+
+class RemainingWork(ByQuery[_Query]):
+    """Queries by ``work left + weight * arrival``, in whole milliseconds; of each, the longest
+    remaining path first. What is left counts the items that have not been taken: a query comes
+    nearer to the front with each batch, so that what was begun is ended.
+
+    A query waits only behind those that arrived less than ``left / weight`` after it: nothing
+    starves.
+    """
 
     name: ClassVar[str] = "remaining-work"
 
@@ -24,6 +42,44 @@ class RemainingWork(Ordered):
         super().__init__()
         self.weight = weight
 
-    def key(self, task: Task) -> Key:
+    def add(self, task: Task) -> None:
         rank = task.rank
-        return (round(rank.left_ms + self.weight * rank.arrived_ms), -rank.path_ms)
+        if (query := self._queries.get(rank.query)) is None:
+            query = self._queries[rank.query] = _Query(self._size)
+        query.push(-rank.path_ms, next(self._numbers), task)
+        query.arrived_ms, query.left_ms = rank.arrived_ms, rank.left_ms
+        if not query.entry or query.entry[0] != self._key(query):
+            heappush(self._order, self._placed(rank.query, query))
+
+    def _key(self, query: _Query) -> int:
+        return round(query.left_ms + self.weight * query.arrived_ms)
+
+    def _placed(self, number: int, query: _Query) -> tuple[int, ...]:
+        query.entry = (self._key(query), number, next(self._numbers))
+        return query.entry
+
+    def next_batch(self, budget: Budget) -> list[Slice] | None:
+        batch = []
+        for part in fill(self, budget):
+            self._taken(part)
+            batch.append(part)
+        return batch or None
+
+    def _taken(self, part: Slice) -> None:
+        if self._front and self._front[-1] is part.task:
+            return  # it counts as taken since it was taken first
+        rank = part.task.rank
+        query = self._queries[rank.query]
+        query.left_ms -= rank.item_ms * len(part.indices)
+        heapreplace(self._order, self._placed(rank.query, query))
+
+    def _next_query(self) -> int | None:
+        while self._order:
+            number = self._order[0][1]
+            query = self._queries.get(number)
+            if query is not None and query.entry == self._order[0]:
+                if query.first() is not None:
+                    return number
+                self._forget(number)
+            heappop(self._order)
+        return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from itertools import chain
 from math import inf
 from pathlib import Path
 from random import Random
@@ -10,7 +12,7 @@ from random import Random
 from teola.runtime.errors import InputError
 
 
-def poisson(rate: float, count: int, seed: int = 0) -> tuple[float, ...]:
+def poisson(rate: float, count: int, seed: int | str = 0) -> tuple[float, ...]:
     """``count`` arrivals in seconds after the start, ``rate`` a second on average, independent.
 
     Raises:
@@ -24,6 +26,19 @@ def poisson(rate: float, count: int, seed: int = 0) -> tuple[float, ...]:
         now += random.expovariate(rate)
         arrivals.append(now)
     return tuple(arrivals)
+
+
+def poisson_together(rates: Sequence[float], count: int, seed: int = 0) -> list[tuple[float, ...]]:
+    """The first ``count`` arrivals of several independent processes, for each process its own (some
+    may have none). The first process is that of ``poisson``.
+
+    Raises:
+        InputError: a rate or the count is not above 0.
+    """
+    seeds = [seed if not index else f"{seed}:{index}" for index in range(len(rates))]
+    streams = [poisson(rate, count, own) for rate, own in zip(rates, seeds, strict=True)]
+    last_s = sorted(chain.from_iterable(streams))[count - 1]
+    return [tuple(at_s for at_s in stream if at_s <= last_s) for stream in streams]
 
 
 def read_trace(path: Path) -> tuple[float, ...]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
+from math import inf, nextafter
 from typing import Any, TypeVar
 
 from teola.runtime.errors import RunError
 
 T = TypeVar("T")
+
+RESOLUTION_S = 1e-9
+"""What asyncio takes timers to be exact to; after some months a float is not."""
 
 
 class StuckError(RunError):
@@ -31,6 +35,8 @@ class _Jump(selectors.DefaultSelector):
         if timeout is None:
             raise StuckError("nothing is ready and no timer runs")
         self.now += timeout
+        if timeout and self.now + RESOLUTION_S == self.now:
+            self.now = nextafter(self.now, inf)  # asyncio would wait for ever for less than that
         return super().select(0)
 
 

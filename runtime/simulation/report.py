@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, fsum
 from typing import Any
@@ -35,13 +35,14 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class EngineLoad:
-    """An engine: it was busy for ``busy_s``, which is ``utilisation`` of the whole time, with
-    ``running`` tasks or calls on it then, on average. ``work`` counts its batches or calls.
-    ``queued`` is how long tasks or calls waited for it. ``items`` are those of all batches (None:
-    an LLM); ``warm_ups`` and the tokens of all calls are an LLM's."""
+    """An engine: its ``replicas`` were busy for ``busy_s`` together, which is ``utilisation`` of
+    the whole time of all, with ``running`` tasks or calls on each then, on average. ``work`` counts
+    batches or calls. ``queued`` is how long tasks or calls waited for it. ``items`` are those of
+    all batches (None: an LLM); ``warm_ups`` and the tokens of all calls are an LLM's."""
 
     name: str
     kind: str
+    replicas: int
     utilisation: float
     busy_s: float
     running: float
@@ -62,44 +63,82 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Report:
-    """A simulated run of ``queries``, of which ``done`` gave their outputs and others failed
+class Outcome:
+    """What became of ``queries``, of which ``done`` gave their outputs and others failed
     (``failures``: error code -> how many).
 
-    ``seconds`` is from the start to the last end, ``throughput`` done queries a second of it.
-    ``first_token`` is from arrival to the first token of the call that gives the main output, None
-    where none does. ``structural`` names costs that are rough figures, ``unknown`` operations that
-    have none and took no time.
+    ``throughput`` counts done queries a second of the whole time. ``first_token`` is from arrival
+    to the first token of the call that gives the main output, None where none does.
     """
 
-    workflow: str
-    level: str
-    policy: str
-    seed: int
     queries: int
     done: int
     failures: Mapping[str, int]
-    seconds: float
     throughput: float
     latency: Spread | None
     first_token: Spread | None
+    samples: tuple[Sample, ...]
+
+    @classmethod
+    def of(
+        cls,
+        samples: Iterable[Sample],
+        failures: Mapping[str, int],
+        first_tokens: Sequence[float],
+        seconds: float,
+    ) -> Outcome:
+        """Of queries of which some failed, in ``seconds``."""
+        found = tuple(sorted(samples, key=lambda sample: sample.arrival_s))
+        latencies = [sample.latency_s for sample in found if sample.latency_s is not None]
+        return cls(
+            len(found),
+            len(latencies),
+            dict(sorted(failures.items())),
+            len(latencies) / seconds if seconds else 0.0,
+            Spread.of(latencies),
+            Spread.of(first_tokens),
+            found,
+        )
+
+
+@dataclass(frozen=True)
+class ApplicationReport(Outcome):
+    """What became of the queries of one application: ``level`` is that of its plan."""
+
+    name: str
+    level: str
+
+
+@dataclass(frozen=True)
+class Report(Outcome):
+    """A simulated run: what became of the queries of all ``applications`` together.
+
+    ``seconds`` is from the start to the last end. ``structural`` names costs that are rough
+    figures, ``unknown`` operations that have none and took no time.
+    """
+
+    policy: str
+    seed: int
+    seconds: float
+    applications: tuple[ApplicationReport, ...]
     engines: tuple[EngineLoad, ...]
     structural: tuple[str, ...]
     unknown: tuple[str, ...]
-    samples: tuple[Sample, ...]
 
     @property
     def bottleneck(self) -> str | None:
         """The engine that was busy longest; of equals the one that tasks waited for most."""
-        found = max(self.engines, key=_pressure, default=None)
+        found = max(self.engines, key=pressure, default=None)
         return found.name if found is not None and found.busy_s else None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; the queries one by one are left out."""
         found = asdict(self)
-        del found["samples"]
+        for one in (found, *found["applications"]):
+            del one["samples"]
         return {**found, "bottleneck": self.bottleneck}
 
 
-def _pressure(load: EngineLoad) -> tuple[float, float]:
+def pressure(load: EngineLoad) -> tuple[float, float]:
+    """What makes an engine the bottleneck."""
     return round(load.utilisation, 2), load.queued.mean if load.queued else 0.0

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import fsum
 
 from teola.runtime.observing.observations import (
     BatchEnded,
     CallEnded,
     EngineFacts,
     EngineReady,
-    Load,
     Observation,
+    QueryBegan,
     QueryEnded,
 )
 from teola.runtime.simulation.report import EngineLoad, Spread
 
 
 @dataclass
-class _Engine:
-    """``running`` since ``since_s``; ``task_seconds`` is its integral."""
+class _Replica:
+    """``spans``: when it worked, and on how many tasks or calls."""
 
-    busy_s: float = 0.0
-    task_seconds: float = 0.0
-    since_s: float = 0.0
-    running: int = 0
+    spans: list[tuple[float, float, int]] = field(default_factory=list)
     work: int = 0
     items: int = 0
     warm_ups: int = 0
@@ -32,79 +30,107 @@ class _Engine:
     completion_tokens: int = 0
     queued: list[float] = field(default_factory=list)
 
-    def load(self, at_s: float, running: int) -> None:
-        if self.running:
-            self.busy_s += at_s - self.since_s
-            self.task_seconds += (at_s - self.since_s) * self.running
-        self.since_s, self.running = at_s, running
+    @property
+    def busy_s(self) -> float:
+        """The time in which anything ran."""
+        total_s, until_s = 0.0, 0.0
+        for begin_s, end_s, _ in sorted(self.spans):
+            total_s += max(0.0, end_s - max(begin_s, until_s))
+            until_s = max(until_s, end_s)
+        return total_s
+
+    @property
+    def task_seconds(self) -> float:
+        """The time of all tasks or calls."""
+        return fsum((end_s - begin_s) * tasks for begin_s, end_s, tasks in self.spans)
 
 
 class Watch:
-    """An observer of a pool. ``main`` names the decodes that may give the main output; the first
-    token of the last one of each query (``run_id``) is kept until it is asked for."""
+    """An observer of a pool. ``main`` names the decodes that may give a workflow's main output; the
+    first token of the last one of each query (``run_id``) is kept until it is asked for."""
 
-    def __init__(self, main: Collection[str]) -> None:
-        self.main = frozenset(main)
-        self.engines: dict[EngineFacts, _Engine] = {}
+    def __init__(self, main: Mapping[str, Iterable[str]]) -> None:
+        self.main = {workflow: frozenset(names) for workflow, names in main.items()}
+        self.waiting_for: dict[str, frozenset[str]] = {}
+        self.replicas: dict[EngineFacts, _Replica] = {}
         self.first_tokens: dict[str, float] = {}
 
     def see(self, event: Observation) -> None:
         """Add it up."""
         match event:
             case EngineReady():
-                self.engines.setdefault(event.engine, _Engine())
-            case Load():
-                self.engines[event.engine].load(event.at_s, event.running)
+                self._replica(event.engine)
             case BatchEnded():
                 self._batch(event)
             case CallEnded():
                 self._call(event)
-            case QueryEnded(error=error) if error is not None:
-                self.first_tokens.pop(event.run_id, None)
+            case QueryBegan():
+                self.waiting_for[event.run_id] = self.main.get(event.workflow, frozenset())
+            case QueryEnded():
+                self.waiting_for.pop(event.run_id, None)
+                if event.error is not None:
+                    self.first_tokens.pop(event.run_id, None)
             case _:
                 pass
 
+    def _replica(self, facts: EngineFacts) -> _Replica:
+        return self.replicas.setdefault(facts, _Replica())
+
     def _batch(self, event: BatchEnded) -> None:
-        engine = self.engines[event.engine]
-        engine.work += 1
-        engine.items += event.items
-        engine.queued += [event.began_s - part.queued_s for part in event.parts]
+        replica = self._replica(event.engine)
+        replica.spans.append((event.began_s, event.ended_s, len(event.parts)))
+        replica.work += 1
+        replica.items += event.items
+        replica.queued += [event.began_s - part.queued_s for part in event.parts]
 
     def _call(self, event: CallEnded) -> None:
-        engine = self.engines[event.engine]
+        replica = self._replica(event.engine)
+        replica.spans.append((event.sent_s, event.ended_s, 1))
         if event.warm:
-            engine.warm_ups += 1
+            replica.warm_ups += 1
             return
-        engine.work += 1
-        engine.prompt_tokens += event.prompt_tokens
-        engine.completion_tokens += event.completion_tokens
-        engine.queued.append(event.sent_s - event.queued_s)
+        replica.work += 1
+        replica.prompt_tokens += event.prompt_tokens
+        replica.completion_tokens += event.completion_tokens
+        replica.queued.append(event.sent_s - event.queued_s)
         if event.first_token_s is not None:
             for key in event.keys:
-                if key.primitive in self.main:
+                if key.primitive in self.waiting_for.get(key.run_id, ()):
                     self.first_tokens[key.run_id] = event.first_token_s
 
     def loads(self, seconds: float) -> tuple[EngineLoad, ...]:
-        """What each engine did in the whole time."""
-        engines = sorted(self.engines.items(), key=lambda pair: pair[0].name)
-        return tuple(_load(facts, engine, seconds) for facts, engine in engines)
+        """What each engine did in the whole time, all its replicas together."""
+        found: dict[str, list[tuple[EngineFacts, _Replica]]] = {}
+        for facts, replica in self.replicas.items():
+            found.setdefault(facts.name, []).append((facts, replica))
+        return tuple(
+            _load(facts, [replica for _, replica in replicas], seconds)
+            for _, replicas in sorted(found.items())
+            for facts in (replicas[0][0],)
+        )
 
 
-def _load(facts: EngineFacts, engine: _Engine, seconds: float) -> EngineLoad:
+def _load(facts: EngineFacts, replicas: Sequence[_Replica], seconds: float) -> EngineLoad:
+    def total(count: Callable[[_Replica], int]) -> int:
+        return sum(map(count, replicas))
+
+    busy_s = fsum(replica.busy_s for replica in replicas)
+    task_seconds = fsum(replica.task_seconds for replica in replicas)
     load = EngineLoad(
         facts.name,
         facts.kind,
-        engine.busy_s / seconds if seconds else 0.0,
-        engine.busy_s,
-        engine.task_seconds / engine.busy_s if engine.busy_s else 0.0,
-        engine.work,
-        Spread.of(engine.queued),
+        len(replicas),
+        busy_s / (seconds * len(replicas)) if seconds else 0.0,
+        busy_s,
+        task_seconds / busy_s if busy_s else 0.0,
+        total(lambda replica: replica.work),
+        Spread.of([wait_s for replica in replicas for wait_s in replica.queued]),
     )
     if facts.kind != "llm":
-        return replace(load, items=engine.items)
+        return replace(load, items=total(lambda replica: replica.items))
     return replace(
         load,
-        warm_ups=engine.warm_ups,
-        prompt_tokens=engine.prompt_tokens,
-        completion_tokens=engine.completion_tokens,
+        warm_ups=total(lambda replica: replica.warm_ups),
+        prompt_tokens=total(lambda replica: replica.prompt_tokens),
+        completion_tokens=total(lambda replica: replica.completion_tokens),
     )

@@ -12,6 +12,7 @@ from teola.compiler.cost.shapes import Shape, Shapes
 from teola.compiler.cost.sizes import Sizes, size_name
 from teola.compiler.graph.pgraph import INPUTS, InputPort, PGraph, Primitive, Ref
 from teola.compiler.locations import DOCUMENT_TYPES
+from teola.compiler.plan import Plan
 from teola.runtime.documents import Documents
 from teola.runtime.draw import log_normal
 from teola.runtime.engines.tokenizer.simulated import CHARACTERS
@@ -34,11 +35,21 @@ class Workload:
     same: frozenset[str] = frozenset()
 
 
-class Inputs:
-    """Makes up the inputs of queries: of the sizes that an estimate has, of no meaning."""
+@dataclass(frozen=True)
+class Application:
+    """A plan and the queries that come for it. ``name`` is for reports; else the workflow's."""
 
-    def __init__(self, graph: PGraph, workload: Workload) -> None:
-        self.graph, self.workload = graph, workload
+    plan: Plan
+    workload: Workload
+    name: str = ""
+
+
+class Inputs:
+    """Makes up the inputs of queries: of the sizes that an estimate has, of no meaning. Those of
+    other ``application`` names are different ones, but for what is the same for all queries."""
+
+    def __init__(self, graph: PGraph, workload: Workload, application: str = "") -> None:
+        self.graph, self.workload, self.application = graph, workload, application
         self.shapes = Shapes(graph, workload.sizes)
         self._text = ""
         if unknown := workload.same - {port.name for port in graph.inputs}:
@@ -46,28 +57,30 @@ class Inputs:
             raise InputError(
                 f"{graph.name} has no input {', '.join(map(repr, sorted(unknown)))} (it has {have})"
             )
-        for port in graph.inputs:
-            self.of(port, 0)
+        self._same: dict[str, Any] = {}
+        first = self.of_query(0)
+        self._same = {name: first[name] for name in workload.same}
 
     def of_query(self, number: int) -> dict[str, Any]:
-        """What a query is given."""
-        same = self.workload.same
-        return {
-            port.name: self.of(port, 0 if port.name in same else number)
-            for port in self.graph.inputs
-        }
-
-    def of(self, port: InputPort, number: int) -> Any:
-        """One input of a query.
+        """What a query is given.
 
         Raises:
-            InputError: nothing can be made up for its type.
+            InputError: nothing can be made up for the type of an input.
         """
+        same, own = self.workload.same, f"{self.application}{number}"
+        made = {
+            port.name: self._of(port, "0" if port.name in same else own)
+            for port in self.graph.inputs
+            if port.name not in self._same
+        }
+        return {**made, **self._same}
+
+    def _of(self, port: InputPort, query: str) -> Any:
         shape = self.shapes.of(Ref(INPUTS, port.name))
         if port.type in DOCUMENT_TYPES:
-            random = Random(f"{self.workload.seed}:{port.name}:{number}")  # noqa: S311 - no secret
+            random = Random(f"{self.workload.seed}:{port.name}:{query}")  # noqa: S311 - no secret
             factor = log_normal(random, self.workload.spread)
-            return Documents(self._documents(port, shape, number, factor))
+            return Documents(self._documents(port, shape, query, factor))
         if port.default is not None and shape.kind != "text":
             return port.default[0]
         make = MADE_UP.get(shape.kind)
@@ -75,26 +88,26 @@ class Inputs:
             raise InputError(
                 f"input '{port.name}': a {port.type} cannot be made up; give it a default"
             )
-        return _filled(shape.dims, f"{port.name}.{number}", lambda name: make(name, shape.tokens))
+        return _filled(shape.dims, f"{port.name}.{query}", lambda name: make(name, shape.tokens))
 
     def _documents(
-        self, port: InputPort, shape: Shape, number: int, factor: float
+        self, port: InputPort, shape: Shape, query: str, factor: float
     ) -> list[dict[str, Any]]:
         lengths = [max(1, round(tokens * factor)) for tokens in self._lengths(port, shape)]
         texts, begin = [], 0
         for index, tokens in enumerate(lengths):
             end = begin + CHARACTERS * tokens
             text = self._words(end)[begin:end]
-            texts.append({"name": f"{port.name}.{number}.{index}", "text": text, "meta": {}})
+            texts.append({"name": f"{port.name}.{query}.{index}", "text": text, "meta": {}})
             begin = end + -end % WORD
         return texts
 
     def _lengths(self, port: InputPort, shape: Shape) -> Sequence[int]:
-        """The tokens of each document: those that give the chunks that are assumed, else ``tokens``
-        of the input."""
-        chunks = self._chunking(port)
-        wanted = chunks and self.workload.sizes.items.get(size_name(Ref(chunks.id, "chunks")))
-        if chunks is None or not wanted:
+        """The tokens of each document: those that somebody said, else those that give the chunks
+        that are assumed."""
+        chunks, sizes = self._chunking(port), self.workload.sizes
+        wanted = chunks and sizes.items.get(size_name(Ref(chunks.id, "chunks")))
+        if chunks is None or not wanted or port.name in sizes.tokens:
             return [shape.tokens] * shape.items
         size, overlap = (int(str(chunks.config.get(name) or 0)) for name in ("size", "overlap"))
         each, more = divmod(wanted, shape.items)

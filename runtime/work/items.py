@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import Any
@@ -13,8 +14,8 @@ from teola.runtime.errors import ModuleError, StateLost, TaskTimeout
 from teola.runtime.hosts import HostError
 from teola.runtime.instance.context import TaskContext
 from teola.runtime.instance.primitive import PrimitiveRun
-from teola.runtime.instance.query import rank_of
 from teola.runtime.instance.run import Run
+from teola.runtime.instance.standing import rank_of, sent
 from teola.runtime.once import Once
 from teola.runtime.operations import ENGINE
 from teola.runtime.operations.base import EngineOperation
@@ -34,8 +35,8 @@ def _operation(run: Run) -> EngineOperation:
 def run_items(scheduler: Scheduler, run: Run, group: int, inputs: dict[str, Any]) -> None:
     """Queue a group's items on the run's engine; equal items of the run only once."""
     engine = _engine(run)
-    _check_state(run, engine, inputs, _embedder(scheduler, run))
     operation, context = _operation(run), _context(scheduler, run, engine, inputs)
+    _check_state(run, engine, inputs, context.embedder)
     items = operation.items(inputs, context)
     run.item_count += len(items)
     if run.once is None:
@@ -48,7 +49,6 @@ class _ItemsWork:
     """One group on its way: what is new goes to the engine, what comes back to the run."""
 
     __slots__ = (
-        "computed",
         "context",
         "engine",
         "group",
@@ -77,35 +77,36 @@ class _ItemsWork:
     def send(self, items: list[Any], computed: Callable[[list[Any]], None]) -> None:
         """Queue the items that are new."""
         node, place = self.run.prepared.node, self.run.prepared.place
-        self.computed = computed
+        common = self.operation.common(self.inputs, node.config, self.context)
         task = Task(
             node.operation if isinstance(node, Primitive) else "",
             items,
-            self.operation.common(self.inputs, node.config, self.context),
+            common,
             place,
             self.run.prepared.limits,
-            self.came_back,
+            partial(self.came_back, computed),
             self.run.fail,
             self.progressed,
-            self.started,
+            partial(self.started, len(items)),
         )
         task.check, task.counted = self.check, self.run.counted
         task.origin, task.rank = self.run, rank_of(self.run)
         self.run.tasks += (task,)
-        self.engine.batches.submit(task)
+        self.engine.at(common.get("collection", "")).queues.batches.submit(task)
 
     def check(self) -> None:
         """Every time items are sent: the collections are of the engine's present life."""
         _check_state(self.run, self.engine, self.inputs, self.context.embedder)
 
-    def started(self) -> None:
+    def started(self, items: int) -> None:
         """The engine has items: the run's work begins with the first."""
+        sent(self.run, items)
         if self.run.started_s is None:
             self.run.started_s = self.scheduler.loop.time()
 
-    def came_back(self, results: list[Any]) -> None:
+    def came_back(self, computed: Callable[[list[Any]], None], results: list[Any]) -> None:
         """The engine's results."""
-        self.scheduler.guarded(self.run, partial(self.computed, results))
+        self.scheduler.guarded(self.run, partial(computed, results))
 
     def progressed(self, finished: int) -> None:
         """So many items of the group are done."""
@@ -124,6 +125,8 @@ class _ItemsWork:
 
 def tell_progress(run: Run) -> None:
     """Tell how many of all items of a run are done. One item or none is no progress."""
+    if not run.heard:
+        return
     total = run.total if isinstance(run, PrimitiveRun) else None
     if total is None or total > 1:
         run.progressed(run.items_done, total)
@@ -142,7 +145,7 @@ def _check_state(
     for value in inputs.values():
         if not isinstance(value, CollectionHandle):
             continue
-        if value.epoch is not None and value.epoch != engine.epoch:
+        if value.epoch is not None and value.epoch != engine.at(value.name).epoch:
             raise StateLost(
                 run.prepared.place,
                 f"the collection was lost when engine '{engine.name}' restarted: run it again",
@@ -155,7 +158,7 @@ def _check_state(
                 "the collection was made with another embedder than its queries are embedded with",
                 "item",
             )
-    if "collection" in run.cells and run.epoch not in (None, engine.epoch):
+    if run.epoch is not None and run.epoch != engine.at(run.collection).epoch:
         raise StateLost(
             run.prepared.place,
             f"engine '{engine.name}' restarted while the collection was being filled",
@@ -171,7 +174,8 @@ def _context(
         run.named = isinstance(named, str)
         run.collection = named if isinstance(named, str) else f"~{number}"
         run.pending = f"{run.collection}#{number}"
-        run.epoch = engine.epoch
+    if run.epoch is None and "collection" in run.cells and engine.ready:
+        run.epoch = engine.at(run.collection).epoch
     return TaskContext(
         run.prepared.node.config,
         engine.identity,
@@ -191,11 +195,12 @@ def _embedder(scheduler: Scheduler, run: Run) -> str | None:
 
 def publish_items(scheduler: Scheduler, run: Run, values: dict[str, Any]) -> bool:
     """Start the command that ends the run; False where there is none."""
-    engine = _engine(run)
+    engine, operation = _engine(run), _operation(run)
+    if type(operation).publish is EngineOperation.publish:
+        return False
     fixed = getattr(run, "fixed", None) or {
         name: source.get() for name, source in run.sources.items()
     }
-    operation = _operation(run)
     if operation.publish(fixed, _context(scheduler, run, engine, fixed)) is None:
         return False
 
@@ -204,9 +209,9 @@ def publish_items(scheduler: Scheduler, run: Run, values: dict[str, Any]) -> boo
         command, limit = operation.publish(fixed, context), run.prepared.limits.timeout_s
         try:
             _check_state(run, engine, {}, None)
-            if command is None or engine.handle is None:
-                raise ModuleError(run.prepared.place, "the engine is closed")
-            reply = await asyncio.wait_for(engine.handle.control(*command), limit)
+            if command is None:
+                raise ModuleError(run.prepared.place, "there is nothing to publish")
+            reply = await asyncio.wait_for(engine.at(run.collection).control(*command), limit)
         except TimeoutError:
             run.fail(
                 TaskTimeout(run.prepared.place, f"timeout of {limit:g} s passed in publishing")
@@ -233,25 +238,28 @@ def discard_items(scheduler: Scheduler, run: Run) -> None:
         return
     command = _operation(run).discard(_context(scheduler, run, run.home, {}))
     if command is not None:
-        _tell(scheduler, run.home, *command)
+        _tell(scheduler, run, *command)
 
 
 def drop_collection(scheduler: Scheduler, run: Run) -> None:
     """Delete the unnamed collection of a finished run."""
-    if run.collection and not run.named and run.home is not None and run.epoch == run.home.epoch:
-        _tell(scheduler, run.home, "drop", {"collection": run.collection})
+    if run.collection and not run.named:
+        _tell(scheduler, run, "drop", {"collection": run.collection})
 
 
-def _tell(
-    scheduler: Scheduler, engine: PooledEngine, command: str, arguments: dict[str, Any]
-) -> None:
+def _tell(scheduler: Scheduler, run: Run, command: str, arguments: dict[str, Any]) -> None:
+    """Tell the replica that holds the run's collection, which is gone then if it has no name."""
+    if scheduler.pool.closed or run.home is None:
+        return
+    engine, replica = run.home, run.home.at(run.collection)
+    lives = run.epoch == replica.epoch
+
     async def tell() -> None:
-        await engine.batches.settled()
-        if engine.handle is not None and engine.ready:
-            try:
-                await engine.handle.control(command, arguments)
-            except HostError:
-                return  # an engine that is gone holds nothing
+        await replica.settled()
+        if lives:
+            with suppress(HostError):  # a replica that is gone holds nothing
+                await replica.control(command, arguments)
 
-    if not scheduler.pool.closed:
-        scheduler.pool.job(tell())
+    scheduler.pool.job(tell())
+    if not run.named:
+        engine.placement.forget(run.collection)

@@ -10,7 +10,7 @@ from teola.compiler.graph.pgraph import INPUTS, Primitive, Ref
 from teola.runtime.engines.tokenizer import Tokenizer
 from teola.runtime.errors import ModuleError
 from teola.runtime.instance.generate import GenerateRun
-from teola.runtime.instance.query import rank_of
+from teola.runtime.instance.standing import rank_of
 from teola.runtime.llm_task import LLMTask
 from teola.runtime.pool_engine import PooledEngine
 from teola.runtime.work.beside import beside
@@ -87,6 +87,7 @@ def _queue(
         work,
     )
     task.spent_s, task.origin, task.rank = spent_s, run, rank_of(run)
+    task.resumable = not _sampling(head).get("stop")
     run.tasks += (task,)
     run.stop = task.cancel
     engine.calls.submit(task)

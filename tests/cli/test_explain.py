@@ -20,6 +20,8 @@ CASES = {
     "rag": "rag.yaml --profile profile.json --assume documents=4 --bound",
     "rag_run": "rag.yaml --profile profile.json --disable split-prefill --run run.json",
     "rag_level_0": "rag.yaml --profile profile.json -O0",
+    "replicas": "rag.yaml --profile profile.json --assume documents=40 --bound -O1"
+    " --set engines.embedder.replicas=2 --set engines.reranker.replicas=3",
     "twins": "twins.pgraph --profile profile.json",
     "until": "twins.pgraph --until prune-order",
     "after_all": "twins.pgraph --print-after-all",

@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,9 @@ ENGINES = """
     engine emb = {"kind": "embedder", "backend": "fake"}
     engine big = {"kind": "embedder", "backend": "fake", "batch_size": 4}
     engine store = {"kind": "store", "backend": "fake"}
+    engine emb2 = {"kind": "embedder", "backend": "fake", "model": "other", "replicas": 2}
+    engine llm2 = {"kind": "llm", "backend": "fake", "model": "other", "replicas": 2}
+    engine store2 = {"kind": "store", "backend": "fake", "metric": "l2", "replicas": 2}
     input texts: list<text>
     input question: text
 """
@@ -57,6 +61,9 @@ PROFILES = Profiles(
     "test",
 )
 
+LONGER = Profiles((*PROFILES.entries[:4], entry("decode", 16, 20, 2, 0.125)), "longer")
+"""Decoding costs more after a longer context."""
+
 
 def graph_of(text):
     """A graph from its text form, without the lines that all of these have."""
@@ -72,6 +79,19 @@ def estimated(text, *sizes):
 def spans(found):
     """Task id -> (start, end)."""
     return {name: (one.start_ms, one.end_ms) for name, one in found.timings.items()}
+
+
+counts = st.lists(st.integers(1, 4), min_size=5, max_size=5)
+
+
+def multiplied(graph, replicas):
+    """The graph on engines with so many replicas each."""
+    engines = dict(zip(graph.engines, cycle(replicas), strict=False))
+    return graph.with_(
+        engines={
+            name: {**graph.engines[name], "replicas": count} for name, count in engines.items()
+        }
+    )
 
 
 def call(name, engine="llm", inputs="q=%inputs:question"):
@@ -228,6 +248,90 @@ def test_a_queued_warm_up_is_dropped():
     assert found.timings["c.prefill"].end_ms == 520 + 120
 
 
+def test_free_replicas_share_what_waits():
+    """Five items by two on two machines: 12 and 12 at once, then 11."""
+    found = estimated("%a.embed = embed texts=%inputs:texts {engine = emb2} @a", "texts=5")
+    assert (found.total_ms, found.engines["emb2"]) == (23, 35)
+
+
+def test_engines_that_differ_in_replicas_are_one():
+    """It has as many as the one that has most."""
+    graph = graph_of(
+        """
+        engine more = {"kind": "embedder", "backend": "fake", "replicas": 2}
+        %a.embed = embed texts=%inputs:texts {engine = emb} @a
+        %b.embed = embed texts=%inputs:texts {engine = more} @b
+        """
+    )
+    found = estimate(expand(graph, parse_sizes(["texts=4"], graph)), PROFILES)
+    assert (found.total_ms, found.engines) == (24, {"emb": 48})
+
+
+def test_a_collection_stays_on_one_replica():
+    """Two searches of one collection wait for each other, one of another does not."""
+    search = "%{0}.search = search embeddings=%inputs:vectors collection={1} top_k=2 {{engine = \
+store2}} @{0}\n"
+    graph = graph_of(
+        "input vectors: list<embedding>\n"
+        + "".join(search.format(*of) for of in (("a", '"kb"'), ("b", '"kb"'), ("c", '"other"')))
+    )
+    sizes = parse_sizes(["vectors=4"], graph)
+    found = estimate(expand(graph, sizes), PROFILES)
+    assert spans(found) == {"a.search": (0, 6), "b.search": (6, 12), "c.search": (0, 6)}
+    least = bound(graph, sizes, PROFILES).engines["store2"]
+    assert (least.work_ms, least.replicas, least.total_ms) == (12, 1, 12)
+
+
+def test_indexes_without_names_are_different_collections():
+    """Each is searched on the replica where it was made."""
+    part = """
+        %{0}.ingest = ingest chunks=%inputs:chunks embeddings=%inputs:vectors \
+{{engine = store2}} @{0}
+        %{0}.search = search embeddings=%inputs:vectors collection=%{0}.ingest:collection top_k=2 \
+{{engine = store2}} @{0}
+        %{0}2.search = search embeddings=%inputs:vectors collection=%{0}.ingest:collection top_k=2 \
+{{engine = store2}} @{0}2
+    """
+    graph = graph_of(
+        "input vectors: list<embedding>\ninput chunks: list<chunk>\n"
+        + "".join(textwrap.dedent(part.format(name)) for name in "ab")
+    )
+    profiles = Profiles((entry("ingest", 8, 5, 0), *PROFILES.entries), "test")
+    sizes = parse_sizes(["vectors=4", "chunks=4"], graph)
+    egraph = expand(graph, sizes)
+    found = spans(estimate(egraph, profiles))
+    assert {found[f"{name}.ingest"] for name in "ab"} == {(0, 5)}
+    assert {found[f"{name}.search"] for name in "ab"} == {(5, 11)}
+    assert {found[f"{name}2.search"] for name in "ab"} == {(11, 17)}
+
+
+def test_calls_go_to_the_replica_with_the_least_to_do():
+    """Two calls at once, each alone; the third joins the one whose answer is shorter."""
+    sizes = [f"{name}.prefill=100" for name in "abc"]
+    sizes += ["a.decode=11", "b.decode=11", "c.decode=5"]
+    text = call("a", "llm2") + call("b", "llm2") + call("c", "llm2")
+    found = estimated(text, *sizes)
+    times = spans(found)
+    assert times["b.prefill"] == (0, 70)
+    assert times["a.prefill"] == times["c.prefill"] == (0, 120)
+    assert found.engines["llm2"] == (120 + 4 * 24 + 6 * 22) + 290
+
+
+@pytest.mark.parametrize(("busy", "saved"), [(0, True), (1000, False)])
+def test_a_call_goes_where_its_prefix_is(busy, saved):
+    """Unless what waits there costs more than that saves."""
+    slow = Profiles((entry("embed", 1, 100, 0), *PROFILES.entries[3:]), "test")
+    more = "" if not busy else call("b", "llm2", "x=%w.embed:embeddings")
+    more += "%w.embed = embed texts=%inputs:others {engine = emb2} @w" if busy else ""
+    graph = graph_of("input others: list<text>\n" + more + WARM[0].replace("= llm", "= llm2"))
+    sizes = ["others=2"] + ([f"b.prefill={busy}", "b.decode=500"] if busy else [])
+    egraph = expand(graph, parse_sizes([*WARM[1:], *sizes], graph))
+    timing = estimate(egraph, slow).timings["c.prefill"]
+    hint = egraph.by_id["c.partial_prefill#0"]
+    assert timing.start_ms == 400
+    assert timing.end_ms == 420 + (200 - saved * hint.tokens) * 0.5
+
+
 PIPELINED = """
     %x.prefill = prefill q=%inputs:question {engine = llm, messages = []} @x
     %x.decode = decode state=%x.prefill:state count=2 {engine = llm} @x
@@ -244,6 +348,15 @@ def test_pipelined_decoding_gains():
     flowing = estimated(text, *sizes)
     assert spans(flowing)["f.embed#0"] == (70 + 9 * 22, 70 + 9 * 22 + 11)
     assert flowing.total_ms == 70 + 20 * 22 + 11
+
+
+def test_a_longer_context_costs_more_to_decode():
+    """A step costs what its sequences have before them, the answer's own half included."""
+    graph = graph_of(call("x"))
+    sizes = parse_sizes(["x.prefill=100", "x.decode=21"], graph)
+    found = estimate(expand(graph, sizes), LONGER)
+    assert found.total_ms == 70 + 20 * (22 + 0.125 * (100 + 21 / 2))
+    assert bound(graph, sizes, LONGER).total_ms == found.total_ms
 
 
 def test_what_has_no_entry_is_named():
@@ -310,6 +423,22 @@ def test_the_bound_of_calls_and_without_order_edges():
     assert found.total_ms == 360
 
 
+def test_replicas_divide_the_work_of_the_bound():
+    """But neither the path nor what is before and after."""
+    graph = graph_of(
+        """
+        %a.embed = embed texts=%inputs:texts {engine = emb2} @a
+        %a.search = search embeddings=%a.embed:embeddings collection="kb" top_k=2 \
+{engine = store2} @a
+        """
+    )
+    found = bound(graph, parse_sizes(["texts=8"], graph), PROFILES)
+    assert found.path_ms == 11 + 3
+    embedding, searching = found.engines["emb2"], found.engines["store2"]
+    assert (embedding.work_ms, embedding.replicas, embedding.total_ms) == (48, 2, 24 + 3)
+    assert (searching.work_ms, searching.replicas, searching.total_ms) == (12, 1, 11 + 12)
+
+
 def test_a_collection_is_complete_before_it_is_searched():
     """The plain formula lets the call begin after one item; but all eight are embedded before the
     search, and then the call is still to come."""
@@ -347,16 +476,18 @@ def test_calls_that_follow_on_one_another_are_not_batched():
     st.integers(0, 5),
     st.lists(st.sampled_from(DEFAULT_PIPELINE), unique=True),
     st.integers(1, 4),
+    counts,
 )
-def test_no_schedule_beats_the_bound(graph, items, passes, knee):
-    """For any subset and order of passes; and the same graph has the same estimate, the critical
-    path of which has no gaps."""
+def test_no_schedule_beats_the_bound(graph, items, passes, knee, replicas):
+    """For any subset and order of passes, and any replicas; and the same graph has the same
+    estimate, the critical path of which has no gaps."""
+    graph = multiplied(graph, replicas)
     entries = (
         entry("embed", knee, 10, 3, 0.25),
         entry("score", knee, 5, 1),
         entry("ingest", 3, 1, 2),
         entry("search", 2, 2, 1),
-        *PROFILES.entries[3:],
+        *LONGER.entries[3:],
     )
     profiles = Profiles(entries, "test")
     optimised, _ = run_pipeline(graph, passes, Context(profiles))
@@ -379,16 +510,17 @@ def test_no_schedule_beats_the_bound(graph, items, passes, knee):
 
 
 @settings(max_examples=40)
-@given(workflows(modules=12), st.integers(0, 3), st.integers(0, 12))
-def test_no_schedule_of_a_workflow_beats_the_bound(text, documents, chunks):
-    """Unoptimised and optimised, whatever the sizes of its lists."""
+@given(workflows(modules=12), st.integers(0, 3), st.integers(0, 12), counts)
+def test_no_schedule_of_a_workflow_beats_the_bound(text, documents, chunks, replicas):
+    """Unoptimised and optimised, whatever the sizes of its lists, on any replicas."""
     modules, _ = check(Source("w.yaml", text))
     for passes in ((), DEFAULT_PIPELINE):
-        graph, _ = run_pipeline(lower(modules), passes, Context(PROFILES))
+        source = multiplied(lower(modules), replicas)
+        graph, _ = run_pipeline(source, passes, Context(LONGER))
         names = [f"{node.id}:chunks" for node in graph.nodes if node.id.endswith(".chunk")]
         sizes = Sizes({"documents": documents, **dict.fromkeys(names, chunks)})
-        found = estimate(expand(graph, sizes), PROFILES)
-        assert found.total_ms >= bound(graph, sizes, PROFILES).total_ms - 1e-6
+        found = estimate(expand(graph, sizes), LONGER)
+        assert found.total_ms >= bound(graph, sizes, LONGER).total_ms - 1e-6
 
 
 @pytest.mark.parametrize("name", ["naive_rag", "advanced_rag"])

@@ -14,6 +14,7 @@ engine emb = {"kind": "embedder", "backend": "fake"}
 engine store = {"kind": "store", "backend": "fake"}
 engine other = {"kind": "store", "backend": "fake", "model": "other"}
 engine alias = {"kind": "store", "backend": "fake"}
+engine more = {"kind": "store", "backend": "fake", "replicas": 2}
 input cs: list<chunk>
 input vs: list<embedding>
 input name: text
@@ -73,6 +74,7 @@ def test_two_names_of_one_engine_are_one_store():
     """Equal definitions are one engine: what is written through one name is read through the
     other."""
     assert edges(write("a", "kb"), read("b", "kb", "alias")) == {("a", "b")}
+    assert edges(write("a", "kb"), read("b", "kb", "more")) == {("a", "b")}
 
 
 def test_every_conflict_in_a_chain_has_its_edge():

@@ -1,4 +1,5 @@
-"""docs/passes.md shows what the passes do now: its pictures and its golden cases are not stale."""
+"""The pages show what is so now: the pictures and golden cases of docs/passes.md and the timelines
+of docs/scheduling.md are not stale."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -6,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from teola.compiler.passes.pipeline import PASSES
-from tests.docs.pictures import DRAWN, FOLDER, ROOT, case, draw
+from tests.docs.pictures import DRAWN, FOLDER, ROOT, SCHEDULES, TIMELINES, case, draw, draw_timeline
 
 PAGE = ROOT / "docs" / "passes.md"
 SIDES = ("before", "after")
@@ -78,6 +79,16 @@ def test_every_pass_has_a_section_with_its_pictures_and_its_case(name):
         assert f"(passes/{name}.{side}.svg)" in section
     assert f"(../{case(name).as_posix()})" in section
     assert (ROOT / case(name)).read_text(encoding="utf-8").strip() in section
+
+
+@pytest.mark.parametrize("name", TIMELINES)
+def test_timelines_are_those_of_the_present_schedulers(tmp_path, name):
+    """The same drawing; `make pictures` draws it again."""
+    draw_timeline(name, tmp_path)
+    shown = (SCHEDULES / f"{name}.svg").read_text(encoding="utf-8")
+    assert shown == (tmp_path / f"{name}.svg").read_text(encoding="utf-8")
+    assert len(shown.encode()) < LARGEST
+    assert f"(scheduling/{name}.svg)" in (ROOT / "docs" / "scheduling.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])

@@ -54,6 +54,16 @@ def test_an_answer_ends_by_itself_without_the_end_token(llm, prompts):
     assert load_tokenizer(llm.config).eos not in answer.tokens
 
 
+def test_an_answer_goes_on_where_a_prompt_ends_with_its_beginning(llm, prompts):
+    assert llm.capabilities.continues
+    (whole,) = llm.generate((prompts[1], 24, {}))
+    for count in (1, 7, len(whole.tokens) - 1):
+        begun, rest = [*prompts[1], *whole.tokens[:count]], 24 - count
+        (continued,) = llm.generate((begun, rest, {}))
+        assert [*whole.tokens[:count], *continued.tokens] == whole.tokens
+        assert continued.finish_reason == whole.finish_reason
+
+
 def test_an_answer_whose_end_is_ignored_has_the_length_asked_for(llm, prompts):
     (full,) = llm.generate((prompts[0], 40, {"ignore_eos": True}))
     assert (len(full.tokens), full.finish_reason) == (40, "length")

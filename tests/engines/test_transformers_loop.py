@@ -175,6 +175,7 @@ def test_when_the_loop_ends_every_request_fails_and_later_calls_say_so():
         await pause()
         assert [event.id for event in steps[0]] == ["a", "b"]
         assert all("MemoryError: no page left" in event.failure.message for event in steps[0])
+        assert {event.failure.kind for event in steps[0]} == {"died"}
         with pytest.raises(EngineDied, match="no page left"):
             await engine.submit([request("c")])
         await engine.abort(["a"])

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from teola.runtime import ModelError
+from teola.runtime import ModelError, Overloaded
 from teola.runtime.observing.prometheus import PrometheusMetrics
 from teola.runtime.simulation.clock import pass_time
 from tests.observing.witness import both
@@ -153,3 +153,16 @@ async def test_a_missing_package_is_named_with_its_extra(bench, monkeypatch):
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(ModelError, match=r"pip install 'teola\[telemetry\]'"):
         PrometheusMetrics(bench.pool)
+
+
+@virtual(max_queries=1)
+async def test_refused_queries_are_counted(bench):
+    """As errors with a code of their own."""
+    metrics = watch(bench)
+    async with bench.runner(both()) as runner:
+        first = asyncio.ensure_future(runner.run(texts=["x"], q="1"))
+        await pass_time(0)
+        with pytest.raises(Overloaded):
+            await runner.run(texts=["x"], q="2")
+        await first
+    assert Scrape(metrics).value("teola_errors_total", workflow="t", code="overloaded") == 1

@@ -154,12 +154,13 @@ class Draft(WorkflowDraft):
         self.call({"a": queries}, {"prompt": "Join {{ a | join(', ') }}"})
 
     def many(self) -> None:
-        """A search of the queries that the caller gave."""
+        """A search of the queries that the caller gave; all of them may find the same chunks."""
         if (collection := self.pick("collection")) is None:
             self.index()
             return
         inputs = {"queries": "inputs.names", "collection": collection}
-        self.add("search", inputs, {"top_k": 3}, passages="passages")
+        top_k = self.draw(st.sampled_from([3, 50, 50]))
+        self.add("search", inputs, {"top_k": top_k}, passages="passages")
 
     def regions(self) -> None:
         """Calls for each item: a chain, or a tree."""
@@ -185,7 +186,8 @@ ENGINES = ("llm", "embedder", "reranker", "store")
 STEPS = (
     *(Draft.chunk, Draft.index, Draft.index, Draft.search, Draft.search, Draft.rerank),
     *(Draft.expand_query, Draft.rewrite_query, Draft.generate, Draft.generate, Draft.synthesize),
-    *(Draft.between_writers, Draft.both_ways, Draft.many, Draft.regions, Draft.regions),
+    *(Draft.between_writers, Draft.both_ways, Draft.many, Draft.many),
+    *(Draft.regions, Draft.regions),
 )
 MOMENTS = (0, 0.003, 0.02, 0.06, 0.13, 0.25, 0.4, 1, 2.03, 2.2, 3)
 """When a query is cancelled; some engines start for 2 s."""
@@ -274,6 +276,7 @@ def _schedules(draw: Draw) -> Schedule:
     }
     for of in settings.values():
         of |= {"latency_ms": draw(latencies), "per_item_ms": draw(latencies)}
+        of["replicas"] = draw(st.sampled_from([1, 1, 2, 3]))
     return Schedule(
         settings,
         {kind: draw(st.sampled_from([0, 0, 0.01, 2])) for kind in settings},

@@ -20,6 +20,7 @@ from teola.runtime.errors import RunError
 from teola.runtime.result import RunResult, plain
 from teola.runtime.simulation.clock import pass_time
 from tests.properties.cases import Case
+from tests.properties.faults import Failing
 from tests.properties.features import features
 from tests.properties.prompts import Prompts, Tokens
 from tests.runtime.workbench import Bench, Spy, now, virtual
@@ -115,10 +116,11 @@ def scheduled(case: Case, plan: Plan) -> Run:
     @virtual
     async def run(bench: Bench) -> None:
         failures: list[str] = []
+        failing = {kind: Failing(case.schedule.faults, failures) for kind in case.schedule.engines}
 
         def prepare(spy: Spy) -> None:
             spy.start_s = case.schedule.starts[spy.kind]
-            case.schedule.faults.arrange(spy, failures, case.schedule.tokens)
+            failing[spy.kind].arrange(spy, case.schedule.tokens)
 
         bench.prepared.append(prepare)
         began = now()
@@ -128,13 +130,31 @@ def scheduled(case: Case, plan: Plan) -> Run:
         found.happened["retried"] = bool(failures)
         assert now() - began < LONGEST_S, f"it took {now() - began:g} s"
         await bench.settle()
-        for spy in bench.spies:
-            if spy.kind == "store" and spy.alive:
-                pending = (await bench.stored())["pending"]
-                assert not pending, f"not published and not discarded: {pending}"
+        found.happened["several replicas of one engine work"] = (
+            max(_at_work(bench).values(), default=0) > 1
+        )
+        await _check_stores(bench, found)
 
     run()
     return found
+
+
+def _at_work(bench: Bench) -> Counter[str]:
+    """Kind of engine -> how many of its replicas were given something."""
+    return Counter(spy.kind for spy in bench.spies if spy.calls or spy.submitted)
+
+
+async def _check_stores(bench: Bench, found: Run) -> None:
+    """Nothing is half written, and each collection is on one replica."""
+    stores = [spy.handle for spy in bench.spies if spy.kind == "store" and spy.alive]
+    told = [await store.control("describe", {}) for store in stores]
+    pending = [name for one in told for name in one["pending"]]
+    assert not pending, f"not published and not discarded: {pending}"
+    held = Counter(name for one in told for name in one["collections"])
+    twice = [name for name, count in held.items() if count > 1]
+    assert not twice, f"on several replicas: {twice}"
+    filled = sum(bool(one["collections"]) for one in told)
+    found.happened["collections on several replicas"] = filled > 1
 
 
 async def _beside(bench: Bench, case: Case, plan: Plan, found: Run, prompts: Prompts) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 from hypothesis import strategies as st
@@ -19,29 +20,30 @@ RETRIES = 6
 @dataclass(frozen=True)
 class Faults:
     """``percent`` of the items and calls fail their first ``times`` times; of each engine's
-    batches those of the numbers ``batches`` (from 0) fail as a whole."""
+    batches, whichever replica takes them, those of the numbers ``batches`` (from 0) fail as a
+    whole."""
 
     seed: int
     percent: int
     times: int
     batches: frozenset[int]
 
-    def arrange(self, spy: Spy, told: list[str], tokens: int) -> None:
-        """Let the engine behind a spy fail so; ``told`` gets what failed. At most so many
-        ``tokens`` come at once."""
-        if spy.kind == "llm":
-            spy.on_events = _FailingCalls(_Budget(self, told), spy, tokens).hear
-        else:
-            spy.before_run = _FailingItems(_Budget(self, told), spy).run
-
 
 @dataclass
-class _Budget:
-    """What one engine still has to fail."""
+class Failing:
+    """What the replicas of one engine still have to fail, together; ``told`` gets what failed."""
 
     faults: Faults
     told: list[str]
     failed: dict[str, int] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=count)
+
+    def arrange(self, spy: Spy, tokens: int) -> None:
+        """Let the replica behind a spy fail so. At most so many ``tokens`` come at once."""
+        if spy.kind == "llm":
+            spy.on_events = _FailingCalls(self, spy, tokens).hear
+        else:
+            spy.before_run = _FailingItems(self, spy).run
 
     def spend(self, key: str) -> bool:
         """Whether the item or call of that name fails now."""
@@ -56,14 +58,13 @@ class _Budget:
 
 @dataclass
 class _FailingItems:
-    budget: _Budget
+    failing: Failing
     spy: Spy
-    number: int = -1
 
     async def run(self, batch: Sequence[Request]) -> Sequence[Sequence[Any] | Failure]:
-        self.number += 1
-        if self.number in self.budget.faults.batches:
-            self.budget.told.append(f"batch {self.number}")
+        number = next(self.failing.numbers)
+        if number in self.failing.faults.batches:
+            self.failing.told.append(f"batch {number}")
             return [Failure("engine", "told to fail")] * len(batch)
         results = await self.spy.handle.run(batch)
         return [
@@ -74,7 +75,7 @@ class _FailingItems:
     def _spoilt(self, request: Request, results: Sequence[Any]) -> Sequence[Any]:
         failure = Failure("item", "told to fail at first")
         return [
-            failure if self.budget.spend(_key(request, item)) else result
+            failure if self.failing.spend(_key(request, item)) else result
             for item, result in zip(request.items, results, strict=True)
         ]
 
@@ -83,7 +84,7 @@ class _FailingItems:
 class _FailingCalls:
     """Calls fail before their first token: what has left a call cannot be taken back."""
 
-    budget: _Budget
+    failing: Failing
     spy: Spy
     tokens: int
     begun: set[str] = field(default_factory=set)
@@ -103,7 +104,7 @@ class _FailingCalls:
         yield replace(event, tokens=rest)
 
     def _heard(self, event: TokenEvent) -> TokenEvent:
-        if event.id in self.begun or not self.budget.spend(self.known[event.id]):
+        if event.id in self.begun or not self.failing.spend(self.known[event.id]):
             self.begun.add(event.id)
             return event
         return TokenEvent(event.id, (), failure=Failure("engine", "told to fail at first"))

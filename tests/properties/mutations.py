@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, TypeAlias
 
@@ -22,10 +22,16 @@ from teola.compiler.passes import (
 )
 from teola.runtime import inputs
 from teola.runtime.engines.fakes.store import FakeStore
+from teola.runtime.engines.protocol import Request
 from teola.runtime.instance.primitive import PrimitiveRun
 from teola.runtime.instance.region import EachRun, FoldRun
+from teola.runtime.llm_scheduler import LLMScheduler
+from teola.runtime.llm_task import LLMTask
 from teola.runtime.operations.collections import Ingest
 from teola.runtime.operations.lists import Distinct, Take
+from teola.runtime.placement import Placement
+from teola.runtime.pool_engine import PooledEngine
+from teola.runtime.sent import Sent
 from teola.runtime.shapes import LinesShape
 from teola.runtime.task import Task
 from teola.runtime.work.known_prefix import KnownPrefix
@@ -37,6 +43,7 @@ DIFFERS = "does not get what -O0 gives"
 EMPTY = f"{DIFFERS}|fails where -O0 does not: .*(there is no collection|told to fail)"
 """What reads too early finds nothing, or less; the last of its attempts may fail as the schedule
 says."""
+SCATTERED = f"{EMPTY}|not published and not discarded|on several replicas"
 LENGTHS = f"{DIFFERS}|fails where -O0 does not: .*length-mismatch"
 
 
@@ -199,7 +206,7 @@ def _(patch: Patch) -> None:
     patch.setattr(PrimitiveRun, "complete", complete)
 
 
-@wrong("a primitive ends with its first group", f"{DIFFERS}|not published and not discarded")
+@wrong("a primitive ends with its first group", f"{LENGTHS}|not published and not discarded")
 def _(patch: Patch) -> None:
     flush = PrimitiveRun._flush
 
@@ -299,10 +306,52 @@ def _(patch: Patch) -> None:
 def _(patch: Patch) -> None:
     take = Task._take
 
-    def turned(task: Task, indices: Any, results: Any) -> None:
-        take(task, indices[::-1] if task.attempt else indices, results)
+    def turned(task: Task, indices: Any, results: Any, *rest: Any) -> Any:
+        return take(task, indices[::-1] if task.attempt else indices, results, *rest)
 
     patch.setattr(Task, "_take", turned)
+
+
+@wrong("a batch has the first items of a task, whatever its part of it is")
+def _(patch: Patch) -> None:
+    request = Sent.request.fget
+
+    def first(part: Sent) -> Request:
+        return replace(request(part), items=part.task.items[: len(part.indices)])
+
+    patch.setattr(Sent, "request", property(first))
+
+
+@wrong("a collection is looked for on the replicas in turn", SCATTERED)
+def _(patch: Patch) -> None:
+    turns = count()
+    patch.setattr(
+        Placement, "of", lambda self, _: self._replicas[next(turns) % len(self._replicas)]
+    )
+
+
+@wrong("whichever replica of a store is free takes its tasks", SCATTERED)
+def _(patch: Patch) -> None:
+    patch.setattr(PooledEngine, "stores", False)
+
+
+@wrong(
+    "a call runs on all replicas, and all of them are heard",
+    f"{DIFFERS}|calls run on an idle engine",
+)
+def _(patch: Patch) -> None:
+    send = LLMScheduler._next
+
+    def everywhere(scheduler: LLMScheduler) -> Any:
+        for replica, task in send(scheduler):
+            yield replica, task
+            for other in scheduler.replicas.values():
+                if other is not replica and isinstance(task, LLMTask):
+                    other.running[task.id] = task
+                    other.held += task.tokens
+                    other.send([task])
+
+    patch.setattr(LLMScheduler, "_next", everywhere)
 
 
 @wrong("queries share what was computed for another text", "the neighbour does not get what -O0")

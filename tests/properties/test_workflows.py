@@ -19,6 +19,8 @@ HAPPENINGS = (
     "retried",
     "cancelled on the way",
     "beside another query",
+    "several replicas of one engine work",
+    "collections on several replicas",
     "-O0 gives outputs",
 )
 

@@ -38,24 +38,29 @@ class Owner:
 
 
 class Caller:
-    """Makes calls; notes their tokens and errors."""
+    """Makes calls; notes their tokens, ends and errors. ``reads``: tokens leave as they come."""
 
-    def __init__(self):
-        self.got, self.error, self.attempts = [], None, 0
+    def __init__(self, reads=False):
+        self.got, self.ends, self.error, self.attempts = [], [], None, 0
+        self.reads = reads
 
     def attempt(self):
         self.attempts += 1
+        self.got = []
 
     def started(self):
         pass
 
     def tokens(self, new, finish_reason):
         self.got += new
+        if finish_reason is not None:
+            self.ends.append(finish_reason)
 
     def left(self):
-        return False
+        return self.reads and bool(self.got)
 
     def failed(self, error):
+        assert self.error is None
         self.error = error
 
 
@@ -66,7 +71,11 @@ class Desk:
         self.sent, self.aborted = [], []
         self.scheduler = LLMScheduler(Fifo())
         self.capabilities = capabilities
-        self.scheduler.start(self, capabilities)
+        self.start()
+
+    def start(self):
+        """The engine is up (again)."""
+        self.replica = self.scheduler.start(self, self.capabilities)
 
     async def submit(self, requests):
         self.sent += requests
@@ -100,7 +109,7 @@ class Desk:
 
     async def answer(self, *numbers, end=True, failure=None):
         """The requests of these numbers give a token; the last one with ``end``."""
-        self.scheduler.events([self._event(self.sent[one], end, failure) for one in numbers])
+        self.replica.events([self._event(self.sent[one], end, failure) for one in numbers])
         await self.turn()
 
     def _event(self, request, end, failure):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from teola.runtime.errors import QueryCancelled
+from teola.runtime.errors import DeadlineExceeded, QueryCancelled
 from teola.runtime.events import RunFinished, TextDelta
 from teola.runtime.simulation.clock import pass_time
 from tests.runtime.workbench import call, plan, reply, virtual
@@ -270,3 +270,68 @@ async def test_what_waits_for_a_cancelled_run_never_begins(bench, caplog):
         await pass_time(5)
     assert len(bench.spy("llm").submitted) == 1
     assert [r.getMessage() for r in caplog.records if r.levelname == "ERROR"] == []
+
+
+@virtual
+async def test_cancelling_between_two_attempts_ends_the_query(bench):
+    """A call that waits for its next attempt never has one."""
+    bench.prepared.append(lambda spy: spy.spoil(*range(9), kind="engine"))
+    retry = '{engine = llm, retry = {"max": 9, "initial_s": 10}}'
+    source = plan(
+        f"""
+        input q: text
+        {call("a", "{{ q }}", "q=%inputs:q", decode=retry)}
+        output out: text = %a.decode:text
+        """,
+        llm={"latency_ms": 1000},
+    )
+    async with bench.runner(source) as runner:
+        running = asyncio.ensure_future(runner.run(q="q"))
+        await pass_time(5)
+        assert len(bench.spy("llm").submitted) == 1
+        running.cancel()
+        await pass_time(1000)
+    assert running.cancelled()
+    assert len(bench.spy("llm").submitted) == 1
+
+
+@virtual
+async def test_cancelling_while_an_engine_starts_ends_the_query(bench):
+    """Nothing is sent to the engine once it is there."""
+    bench.prepared.append(lambda spy: setattr(spy, "start_s", 60))
+    async with bench.runner(chain()) as runner:
+        running = asyncio.ensure_future(runner.run(q="q"))
+        await pass_time(30)
+        running.cancel()
+        await pass_time(100)
+    assert running.cancelled()
+    assert bench.spy("llm").submitted == []
+
+
+@pytest.mark.parametrize("at_s", [0.5, 1.5, 2.5, 3.25])
+@virtual
+async def test_a_deadline_drops_what_the_query_has_indexed(bench, at_s):
+    """As cancelling does: nothing of its collection is left."""
+    engines = {"emb": {"latency_ms": 1000, "batch_size": 1}, "store": {"latency_ms": 1000}}
+    source = plan(INDEX, deadline_s=at_s, **engines)
+    async with bench.runner(source, share=False) as runner:
+        with pytest.raises(DeadlineExceeded):
+            await runner.run(documents=[{"name": "d", "text": "abcdefghijkl"}], q="q")
+    await bench.settle()
+    await bench.settle()
+    assert await bench.stored() == {"collections": {}, "pending": []}
+
+
+@virtual
+async def test_cancelling_one_of_two_that_share_work_harms_nobody(bench):
+    """What both wait for goes on for the other, and is aborted with the last."""
+    async with bench.runner(chain()) as runner:
+        running = [asyncio.ensure_future(runner.run(q="q")) for _ in range(3)]
+        await pass_time(1.5)
+        running[0].cancel()
+        await pass_time(0.5)
+        assert bench.spy("llm").aborted == []
+        running[1].cancel()
+        assert (await running[2])["out"] == [reply(reply("q"))]
+    assert bench.spy("llm").aborted == []
+    assert len(bench.spy("llm").submitted) == 2

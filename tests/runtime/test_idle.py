@@ -29,7 +29,8 @@ async def test_an_idle_pool_looks_for_what_is_left(bench, caplog):
         await runner.run(q="x")
         assert caplog.text == ""
         (engine,) = bench.pool.engines.values()
-        engine.calls.held += 7
+        (replica,) = engine.calls.replicas.values()
+        replica.held += 7
         one, two = (
             asyncio.ensure_future(runner.run(q="y")),
             asyncio.ensure_future(runner.run(q="z")),
@@ -41,7 +42,7 @@ async def test_an_idle_pool_looks_for_what_is_left(bench, caplog):
         assert bench.pool.queries == 0
         assert "an idle engine pool is not clean: engine llm: 7 KV tokens are held" in caplog.text
         caplog.clear()
-        engine.calls.held -= 7
+        replica.held -= 7
 
 
 def test_every_action_runs_though_one_raises(caplog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_running_averages_follow_what_queries_did():
     """A decode ten times as long as assumed moves the expectation by what one query weighs."""
     outlook = Outlook(plan(TWO_CALLS).graph)
     before = outlook.of("a.decode").work_ms
-    did = outlook.did("a.decode", 1, 10, 640)
+    did = outlook.of("a.decode").did(1, 10, 640)
     assert did > 5 * before
     assert outlook.of("a.decode").work_ms == pytest.approx(before + LEARNING * (did - before))
     total = outlook.total_ms
@@ -56,7 +57,13 @@ def test_what_is_not_known_counts_as_nothing():
     """A node of another plan, or one without an engine."""
     outlook = Outlook(plan(TWO_CALLS).graph)
     assert outlook.of("nobody").work_ms == 0
-    assert outlook.did("nobody", 3, 3, 3) == 0
+    assert outlook.of("nobody").did(3, 3, 3) == 0
+
+
+def test_work_that_is_done_here_is_no_work_of_engines():
+    """Cutting documents takes time, but nobody waits for an engine meanwhile."""
+    chunk = Outlook(compile_workflow("advanced_rag", level="O0").graph).of("chunks.chunk")
+    assert (chunk.work_ms, chunk.did(1000, 0, 0)) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +92,63 @@ def test_an_unknown_policy_is_refused():
     """The message names those that there are."""
     with pytest.raises(RunError, match="no policy 'lifo'; there are: " + ", ".join(POLICIES)):
         EnginePool(policy="lifo")
+
+
+@virtual
+async def test_shared_work_is_learned_from_once(bench):
+    """Three queries at once that share two calls teach as much as one that is alone."""
+    made = plan(TWO_CALLS, llm={"latency_ms": 250})
+    learned = []
+    for queries in (1, 3):
+        async with bench.runner(made) as runner:
+            results = await asyncio.gather(*(runner.run(q="x") for _ in range(queries)))
+            outlook = runner._scheduler.outlook
+            learned.append({name: one.work_ms for name, one in outlook.nodes.items()})
+            assert all(result["answer"] == results[0]["answer"] for result in results)
+    assert len(bench.spy("llm").submitted) == 4
+    assert learned[0] == learned[1]
+
+
+@virtual
+async def test_shared_work_is_that_of_one_query(bench):
+    """The others have ended having done nothing: what a query needs on average is less."""
+    made = plan(TWO_CALLS, llm={"latency_ms": 250})
+    totals = []
+    for queries in (1, 2):
+        async with bench.runner(made) as runner:
+            await asyncio.gather(*(runner.run(q="x") for _ in range(queries)))
+            totals.append(runner._scheduler.outlook.total_ms)
+    assert totals[1] == pytest.approx(totals[0] * (1 - LEARNING))
+
+
+EMBEDDED = """
+    input texts: list<text>
+    %e.embed = embed texts=~%inputs:texts {engine = emb, group = 2} @e
+    output vectors: list<embedding> = %e.embed:embeddings
+"""
+
+
+@virtual
+async def test_a_query_is_as_much_work_as_its_lists_are_long(bench):
+    """The engine takes one item a second. Queries of eight, four and six items come at once: each
+    ends as soon as it can, whatever queries of this plan need on average."""
+    made = plan(EMBEDDED, emb={"batch_size": 1, "latency_ms": 1000})
+    ended = {}
+    async with bench.runner(made, share=False) as runner:
+
+        async def ask(items):
+            await runner.run(texts=[f"{items} {number}" for number in range(items)])
+            ended[items] = round(now())
+
+        await asyncio.gather(*(ask(items) for items in (8, 4, 6)))
+    assert list(ended) == [4, 6, 8]
+    assert ended[8] == 18
+
+
+def test_simulated_engines_are_known_by_their_own_profile(tmp_path):
+    """Not by those that are shipped: a simulation's policy sees the costs that it simulates."""
+    entry = {"operation": "embed", "knee": 1, "base_ms": 0, "item_ms": 1234}
+    file = tmp_path / "profile.json"
+    file.write_text(json.dumps({"schema": "teola.profile/1", "entries": [entry]}))
+    graph = plan(EMBEDDED, emb={"backend": "simulated", "profile": str(file)}).graph
+    assert Outlook(graph).of("e.embed").item_ms == 1234

@@ -113,7 +113,7 @@ def test_what_is_put_back_goes_first(policy, tasks):
     filled(policy, [one for one in tasks if len(one.items) == 1])
     batch = policy.next_batch(Budget(4)) or []
     for part in reversed(batch):
-        part.task.todo.extendleft(reversed(part.indices))
+        part.task.todo = (*part.indices, *part.task.todo)
         policy.put_back(part.task)
     again = policy.next_batch(Budget(1))
     assert [part.task for part in again or []] == [part.task for part in batch[:1]]
@@ -123,8 +123,21 @@ def test_what_is_put_back_goes_first(policy, tasks):
 def test_all_tasks_are_given_back_when_it_is_cleared(policy, tasks):
     """None is lost, none is doubled."""
     assert sorted(map(id, filled(policy, tasks).clear())) == sorted(map(id, tasks))
-    assert len(policy) == 0
+    assert len(policy) == len(list(policy)) == 0
     assert policy.next_batch(Budget(9)) is None
+
+
+@given(policy=policies, tasks=tasks, items=st.integers(1, 9))
+def test_the_length_counts_the_tasks_that_wait(policy, tasks, items):
+    """Those that were cancelled may be among them, until they are passed over."""
+    filled(policy, tasks)
+    assert len(policy) == len(list(policy)) == len(tasks)
+    for task in tasks[::3]:
+        task.cancel()
+    while policy.next_batch(Budget(items)):
+        assert len(list(policy)) <= len(policy) <= len(tasks)
+    assert policy.first() is None
+    assert len(policy) == 0
 
 
 def test_the_example_of_the_paper():
@@ -174,21 +187,57 @@ def test_throughput_does_not_pass_over_for_ever():
 
 @given(
     queries=st.lists(
-        st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=1, max_size=20
+        st.tuples(st.integers(0, 1000), st.integers(1, 6), st.integers(0, 200)),
+        min_size=1,
+        max_size=12,
     ),
     weight=st.sampled_from([0.5, 1.0, 2.0]),
+    budgets=st.lists(st.integers(0, 4), min_size=1, max_size=12),
 )
-def test_remaining_work_waits_for_a_bounded_time(queries, weight):
-    """A task is overtaken only by queries that arrived less than left / w after its own."""
-    tasks = [
-        task(query=n, left_ms=float(left), arrived_ms=float(arrived))
-        for n, (left, arrived) in enumerate(queries)
-    ]
-    order = [batch[0][0] for batch in served(filled(RemainingWork(weight), tasks), Budget(1))]
-    for position, one in enumerate(order):
-        for earlier in order[:position]:
-            later_by = earlier.rank.arrived_ms - one.rank.arrived_ms
-            assert later_by <= one.rank.left_ms / weight + 1
+def test_remaining_work_waits_for_a_bounded_time(queries, weight, budgets):
+    """While queries come and batches are taken, a query is overtaken only by those that arrived
+    less than ``left / weight`` after it."""
+    policy, tasks = RemainingWork(weight), []
+    for number, (arrived, items, item_ms) in enumerate(sorted(queries)):
+        left = {"left_ms": 5.0 + items * item_ms, "item_ms": float(item_ms)}
+        tasks.append(task(items, query=number, arrived_ms=float(arrived), **left))
+        policy.add(tasks[-1])
+        batch = policy.next_batch(Budget(budgets[number % len(budgets)])) or []
+        served = [part.task for part in batch]
+        for one in (one for one in tasks if one.todo and one not in served):
+            done = len(one.items) - len(one.todo)
+            bound = (one.rank.left_ms - one.rank.item_ms * done) / weight
+            for other in served:
+                assert other.rank.arrived_ms - one.rank.arrived_ms <= bound + 1 / weight
+
+
+def test_remaining_work_ends_what_it_has_begun():
+    """Each batch brings a query nearer to the front. One that needs a little less than another did
+    at first comes too late when half of that is done."""
+    first = task(4, query=0, left_ms=400.0, item_ms=100.0)
+    policy = filled(RemainingWork(), [first])
+    policy.next_batch(Budget(2))
+    policy.add(task(3, query=1, left_ms=300.0, item_ms=100.0))
+    assert [part.task for part in policy.next_batch(Budget(2))] == [first]
+
+
+def test_remaining_work_learns_that_a_query_needs_less():
+    """What comes last knows best: all that waits of its query goes by that."""
+    long, other = task(query=0, left_ms=400.0), task(query=1, left_ms=300.0)
+    policy = filled(RemainingWork(), [long, other])
+    assert policy.first() is other
+    policy.add(task(query=0, left_ms=200.0))
+    assert policy.first() is long
+
+
+@given(tasks=st.lists(st.integers(0, 3), min_size=1, max_size=60))
+def test_remaining_work_keeps_one_place_for_a_query(tasks):
+    """Decisions take O(log n): equal tasks of a query, and batches, make its order no longer."""
+    policy = RemainingWork()
+    for query in tasks:
+        policy.add(task(2, query=query, left_ms=100.0, item_ms=1.0))
+        policy.next_batch(Budget(1))
+    assert len(policy._order) <= 2 * len(tasks)
 
 
 def test_remaining_work_orders_a_query_by_its_longest_path():

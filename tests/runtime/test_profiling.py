@@ -442,20 +442,22 @@ def test_progress_is_told_as_events():
 
 
 def test_an_entry_names_what_its_engine_sets_and_no_folder():
-    """Kind, backend and model always, then what differs from the defaults."""
+    """Kind, backend and model always, then what differs from the defaults; but not how many there
+    are of it."""
     plain = canonical({"kind": "embedder", "model": "all-minilm-l6-v2"})
     assert entry_settings(plain) == {
         "kind": "embedder",
         "backend": "sentence-transformers",
         "model": "all-minilm-l6-v2",
     }
-    tuned = canonical({"kind": "llm", "path": "weights", "dtype": "float32", "cores": [0]})
+    weights = {"path": "weights", "dtype": "float32", "cores": [0, 1], "replicas": 2}
+    tuned = canonical({"kind": "llm", **weights})
     assert entry_settings(tuned) == {
         "kind": "llm",
         "backend": "transformers",
         "model": "local",
         "dtype": "float32",
-        "cores": [0],
+        "cores": [0, 1],
     }
 
 

@@ -381,6 +381,23 @@ def test_texts_of_two_outputs_wait_in_bounded_space():
     assert waiting == 2
 
 
+def test_states_of_engines_wait_in_bounded_space():
+    """Of each the last is told, in the order in which they came last."""
+
+    async def fill():
+        stream = EventStream()
+        for number in range(100):
+            stream.put(EngineStatus("llm", "fetching", number / 100))
+        for _ in range(3):
+            stream.put(EngineStatus("llm", "ready"))
+            stream.put(EngineStatus("llm", "failed"))
+        stream.put(EngineStatus("llm", "ready"))
+        stream.end()
+        return [(event.state, event.fraction) async for event in stream]
+
+    assert run_virtually(fill()) == [("fetching", 0.99), ("failed", None), ("ready", None)]
+
+
 def test_an_error_comes_after_the_events_before_it():
     """A reader sees what happened, then why it ended."""
 

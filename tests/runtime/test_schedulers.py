@@ -100,7 +100,8 @@ EMBED = """
 
 @virtual
 async def test_items_of_many_queries_join_in_one_batch(bench):
-    """What waits when the engine is free runs together, in order of arrival."""
+    """What waits when the engine is free runs together, under ``fifo`` in order of arrival."""
+    bench.pool.policy = "fifo"
     source = plan(EMBED, emb={"latency_ms": 1000, "batch_size": 4})
     async with bench.runner(source) as runner:
         names = ["a", "bcd", "ef", "ghi"]
@@ -195,7 +196,7 @@ async def test_calls_are_admitted_by_requests_and_kv(bench, settings, at_once):
     assert most == at_once
     assert bench.pool.engines
     (calls,) = [engine.calls for engine in bench.pool.engines.values()]
-    assert (calls.held, calls.running) == (0, {})
+    assert (calls.held, calls.running) == (0, 0)
 
 
 @virtual

@@ -30,12 +30,13 @@ def embedding(settings="", engine=SLOW):
     return plan(EMBED.format(settings=f", {settings}" if settings else ""), emb=engine)
 
 
-def asking(settings="", *, text="{{ q }}", deadline_s=None, **llm):
+def asking(settings="", *, text="{{ q }}", sampling="", deadline_s=None, **llm):
     """One LLM call; each of its steps takes a second unless said otherwise."""
+    decode = "{engine = llm" + settings + "}"
     return plan(
         f"""
         input q: text
-        {call("a", text, "q=%inputs:q", decode="{engine = llm" + settings + "}")}
+        {call("a", text, "q=%inputs:q", sampling=sampling, decode=decode)}
         output out: text = %a.decode:text
         """,
         deadline_s=deadline_s,
@@ -82,6 +83,7 @@ async def test_a_timeout_ends_a_task_that_runs(bench):
 @virtual
 async def test_queueing_counts(bench):
     """A task that waits for its turn behind others times out while it waits."""
+    bench.pool.policy = "fifo"
     async with bench.runner(embedding()) as busy:
         first = asyncio.ensure_future(busy.run(texts=list("abcd")))
         await pass_time(0)
@@ -278,6 +280,7 @@ async def test_every_attempt_has_a_fresh_clock(bench):
 @virtual
 async def test_a_queued_task_that_timed_out_waits_for_its_backoff(bench):
     """It leaves the queue, comes back after the backoff, and is done once."""
+    bench.pool.policy = "fifo"
     async with bench.runner(embedding()) as busy:
         first = asyncio.ensure_future(busy.run(texts=list("abc")))
         await pass_time(0)
@@ -305,11 +308,12 @@ async def test_a_queued_call_that_timed_out_waits_for_its_backoff(bench):
 @pytest.mark.parametrize("kind", ["engine", "died"])
 @virtual
 async def test_a_call_of_which_text_has_left_is_not_repeated(bench, kind):
-    """The caller has read a part: `StreamInterrupted`, never a second beginning."""
+    """The caller has read a part of what a stop string may end, so that it cannot be gone on with:
+    `StreamInterrupted`, never a second beginning."""
     bench.prepared.append(lambda spy: spy.spoil(0, after=2, kind=kind))
     events = []
     with pytest.raises(StreamInterrupted, match="spoilt") as caught:
-        await read(bench, asking(f", {retry(3)}"), events)
+        await read(bench, asking(f", {retry(3)}", sampling=', "stop": ["~"]'), events)
     assert "".join(e.text for e in events if isinstance(e, TextDelta)) == first_bytes(32)
     assert caught.value.place.module == "a"
     assert len(bench.spy("llm").submitted) == 1
@@ -394,18 +398,16 @@ async def test_a_call_goes_on_after_its_engine_died(bench):
 
 
 @virtual
-async def test_queued_tasks_outlive_their_engines_death(bench):
-    """What had not been sent when the engine died runs when it is back, without any retry."""
+async def test_tasks_outlive_their_engines_death(bench):
+    """What had been sent when the engine died is done when it is back, as what had not: without any
+    retry."""
     async with bench.runner(embedding()) as one, bench.runner(embedding()) as two:
         running = asyncio.ensure_future(one.run(texts=["a"]))
         await pass_time(0)
         queued = asyncio.ensure_future(two.run(texts=["b"]))
         await pass_time(0.5)
         bench.spy("embedder").die()
-        with pytest.raises(ModuleError, match="plug") as caught:
-            await running
-        assert caught.value.kind == "died"
-        assert len((await queued)["vectors"]) == 1
+        assert len((await running)["vectors"]) == len((await queued)["vectors"]) == 1
 
 
 @pytest.mark.parametrize("seconds", [0.5, 2, 3.5])
@@ -442,6 +444,34 @@ async def test_a_deadline_counts_the_engines_start(bench):
     bench.prepared.append(lambda spy: setattr(spy, "start_s", 600))
     _, at = await failing(bench, asking(deadline_s=5), DeadlineExceeded, q="q")
     assert at == 5
+
+
+@virtual
+async def test_a_deadline_counts_retries_and_the_waits_between_them(bench):
+    """A call that fails again and again: the deadline ends the query between two attempts."""
+    bench.prepared.append(lambda spy: spy.spoil(*range(100), kind="engine"))
+    settings = ', retry = {"max": 100, "initial_s": 2}'
+    _, at = await failing(bench, asking(settings, deadline_s=20), DeadlineExceeded, q="q")
+    assert at == 20
+    sent = len(bench.spy("llm").submitted)
+    assert 2 <= sent <= 5
+    await pass_time(1000)
+    assert len(bench.spy("llm").submitted) == sent
+
+
+@virtual
+async def test_a_deadline_counts_the_time_in_an_engines_queue(bench):
+    """Its items leave the queue, and the query before it is unharmed."""
+    async with bench.runner(embedding()) as first:
+        late = plan(EMBED.format(settings=""), deadline_s=2.5, emb=SLOW)
+        async with bench.runner(late) as second:
+            running = asyncio.ensure_future(first.run(texts=list("abcde")))
+            await pass_time(0)
+            with pytest.raises(DeadlineExceeded):
+                await second.run(texts=list("tuvwxyz"))
+            assert now() == 2.5
+            assert len((await running)["vectors"]) == 5
+    assert bench.spy("embedder").items("embed") == list("abcde")
 
 
 @virtual

@@ -267,11 +267,11 @@ def test_when_the_engine_dies_nothing_is_lost(back):
         owner = await desk.warm(prompt(("A", 5)))
         held = await desk.call(prompt(("A", 5), ("B", 1)))
         queued = await desk.warm(prompt(("C", 5)))
-        desk.scheduler.died("gone")
+        desk.scheduler.stop(desk, "gone")
         await desk.turn()
         assert desk.marks == "a"
         if back:
-            desk.scheduler.start(desk, desk.capabilities)
+            desk.start()
             await desk.turn()
             assert desk.marks == "aA"
             await desk.answer(1)
@@ -284,6 +284,25 @@ def test_when_the_engine_dies_nothing_is_lost(back):
         await desk.leave(owner)
         await desk.leave(queued)
         assert desk.counts["failed"] == 1
+
+    scene()
+
+
+@pytest.mark.parametrize("first", ["owner", "call"])
+def test_a_warm_up_that_nobody_waits_for_any_more_is_aborted(first):
+    """The query ends while its call waits for its warm-up, which gives no sign of life."""
+
+    @desk
+    async def scene(desk):
+        owner = await desk.warm(prompt(("A", 5)))
+        call = await desk.call(prompt(("A", 5), ("B", 1)))
+        ends = [lambda: desk.scheduler.leave(owner), call.cancel]
+        for end in ends if first == "owner" else reversed(ends):
+            assert desk.aborted == []
+            end()
+            await desk.turn()
+        assert desk.aborted == [desk.sent[0].id]
+        assert desk.scheduler.check_integrity() == []
 
     scene()
 
@@ -314,7 +333,7 @@ class _Story:
 
     def running(self):
         sent = enumerate(self.desk.sent)
-        return [n for n, one in sent if one.id in self.desk.scheduler.running]
+        return [n for n, one in sent if one.id in self.desk.replica.running]
 
     async def do(self, kind, number, blocks):
         tokens = prompt(("ABCDEF"[number], blocks), ("Z", 1))
@@ -324,8 +343,8 @@ class _Story:
             known = self.owners[0] if self.owners and number == 0 else None
             self.owners.append(await self.desk.warm(tokens, known))
         elif kind == "die":
-            self.desk.scheduler.died("gone")
-            self.desk.scheduler.start(self.desk, self.desk.capabilities)
+            self.desk.scheduler.stop(self.desk, "gone")
+            self.desk.start()
         elif kind == "leave" and self.owners:
             self.desk.scheduler.leave(self.owners.pop(number % len(self.owners)))
         elif kind == "cancel" and self.tasks:

@@ -189,11 +189,14 @@ class Bench:
     """A pool of fakes with spies on them; ``prepared`` changes a spy before its engine starts."""
 
     retained_bytes: int = 1 << 30
+    max_queries: int | None = None
     prepared: list[Callable[[Spy], None]] = field(default_factory=list)
     spies: list[Spy] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.pool = EnginePool(retained_bytes=self.retained_bytes, wrap=self._wrap)
+        self.pool = EnginePool(
+            retained_bytes=self.retained_bytes, max_queries=self.max_queries, wrap=self._wrap
+        )
 
     def _wrap(self, handle: EngineHandle, config: Mapping[str, Any]) -> Any:
         spy = Spy(handle, config, self)

@@ -17,21 +17,21 @@ def plan_of(text):
     return Plan(graph, "O1")
 
 
-def embedding(batch_size=1):
+def embedding(batch_size=1, name="t", **settings):
     """One primitive on one engine that takes so many items at once."""
-    config = {"kind": "embedder", "backend": "fake", "batch_size": batch_size}
+    config = {"kind": "embedder", "backend": "fake", "batch_size": batch_size, **settings}
     return plan_of(
-        f"graph t\nengine emb = {json.dumps(config)}\ninput texts: list<text>\n"
+        f"graph {name}\nengine emb = {json.dumps(config)}\ninput texts: list<text>\n"
         "%a.embed = embed texts=%inputs:texts {engine = emb} @a\n"
         "output vectors: list<embedding> = %a.embed:embeddings\n"
     )
 
 
-def calling(sampling, **settings):
+def calling(sampling, name="t", **settings):
     """One LLM call."""
     config = {"kind": "llm", "backend": "fake", **settings}
     return plan_of(
-        f"graph t\nengine llm = {json.dumps(config)}\ninput question: text\n"
+        f"graph {name}\nengine llm = {json.dumps(config)}\ninput question: text\n"
         '%a.prefill = prefill question=%inputs:question {engine = llm, messages = [{"role": "user",'
         f' "template": "{{{{ question }}}}"}}], sampling = {json.dumps(sampling)}}} @a\n'
         "%a.decode = decode state=%a.prefill:state {engine = llm} @a\n"

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from teola.runtime.errors import InputError
-from teola.runtime.simulation import poisson, read_trace
+from teola.runtime.simulation import poisson, poisson_together, read_trace
 
 
 def test_poisson_arrivals_have_their_rate():
@@ -24,6 +24,22 @@ def test_there_is_no_such_process(rate, count):
     """Rates and counts are above 0."""
     with pytest.raises(InputError, match="must be above 0"):
         poisson(rate, count)
+
+
+def test_processes_that_come_together_are_independent():
+    """The first arrivals of all, each process at its own rate; the first as if it were alone."""
+    first, second = poisson_together([3.0, 1.0], 8000, seed=2)
+    assert len(first) + len(second) == 8000
+    assert len(first) == pytest.approx(6000, rel=0.03)
+    assert first == poisson(3.0, len(first), seed=2)
+    assert max(first[-1], second[-1]) == pytest.approx(2000, rel=0.03)
+    one, other = poisson_together([1.0, 1.0], 100)
+    assert not set(one) & set(other)
+
+
+def test_a_rare_process_may_not_come():
+    """Among few arrivals."""
+    assert poisson_together([1000.0, 0.001], 5)[1] == ()
 
 
 def test_a_trace_is_read_in_order_of_time(tmp_path):

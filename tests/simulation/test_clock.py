@@ -23,6 +23,18 @@ def test_hours_take_no_time_and_are_exact():
     assert run_virtually(main()) == ([0.1, 3600.25, 7200], 10_000)
 
 
+def test_centuries_pass():
+    """Where floats cannot tell billionths of a second apart any more."""
+
+    async def main():
+        await pass_time(1e10)
+        for _ in range(10):
+            await pass_time(0.1)
+        return asyncio.get_running_loop().time()
+
+    assert run_virtually(main()) == pytest.approx(1e10 + 1, abs=1e-4)
+
+
 def test_what_can_never_happen_is_said():
     """Instead of waiting for ever."""
 

@@ -102,6 +102,24 @@ def test_lines_leave_when_they_are_complete(tmp_path):
     assert len(items) == 3
 
 
+def test_lines_may_end_before_the_answer_does(tmp_path):
+    """Where the end of the sequence is ignored, lines of the lengths that were measured come
+    first: who wants no more of them need not wait for the rest."""
+
+    async def main():
+        settings = {"answer_tokens": {"w:x": 30}, "answer_lines": {"w:x": 3}}
+        llm, told = await started("llm", tmp_path, {**PREFILL, "token_ms": 0}, DECODE, **settings)
+        call = Generate("a", PROMPT, 64, ignore_eos=True, primitive="x", workflow="w")
+        await llm.submit([call])
+        await pass_time(5)
+        return [(count, reason) for _, _, count, reason in told]
+
+    told = run_virtually(main())
+    assert told[:4] == [(1, None), (9, None), (10, None), (10, None)]
+    assert sum(count for count, _ in told) == 64
+    assert told[-1][1] == "length"
+
+
 @pytest.mark.parametrize(("batch_size", "expected"), [(None, 7), (3, 3)])
 def test_a_batch_is_as_large_as_said_or_as_pays(tmp_path, batch_size, expected):
     """The engine's ``batch_size``, else the knee."""
@@ -126,6 +144,22 @@ def test_a_batch_takes_its_items_and_their_tokens(tmp_path):
         return asyncio.get_running_loop().time() * 1000
 
     assert run_virtually(main()) == pytest.approx(5 + 2 * 2 + 30 * 0.5)
+
+
+@pytest.mark.parametrize(("cores", "expected"), [([1], 2000), ([0], 1000), (None, 1000)])
+def test_engines_on_the_same_cores_slow_each_other_down(tmp_path, cores, expected):
+    """A second of each takes two where both are pinned to core 1."""
+
+    async def main():
+        both = []
+        for model, own in (("a", [1]), ("b", cores)):
+            entry = {"operation": "embed", "knee": 1, "base_ms": 1000, "item_ms": 0}
+            settings = {"stands_for": {"model": model, "cores": own}}
+            both.append((await started("embedder", tmp_path, entry, **settings))[0])
+        await asyncio.gather(*(one.run([Request("embed", ["x"])]) for one in both))
+        return asyncio.get_running_loop().time() * 1000
+
+    assert run_virtually(main()) == pytest.approx(expected)
 
 
 def test_a_store_finds_what_was_published():

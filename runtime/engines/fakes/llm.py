@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 from teola.runtime.engines.protocol import Capabilities, Emit, Failure, Generate, TokenEvent
-from teola.runtime.engines.tokenizer.fake import ByteTokenizer
+from teola.runtime.engines.tokenizer.fake import BEGIN, ByteTokenizer
 from teola.runtime.hosts.errors import EngineDied
 from teola.runtime.prefixes import Marks, Prefixes
 
@@ -20,6 +20,8 @@ BLOCK_TOKENS = 16
 TOKENS_PER_STEP = 16
 WORDS = ("amber", "brève", "cobalt", "dünn", "elm", "forêt", "grün", "hazel")
 LINES = 4
+ANSWERS = (BEGIN, *b"assistant\n")
+"""What the chat template ends with: an answer follows."""
 
 
 class FakeLLM:
@@ -59,6 +61,7 @@ class FakeLLM:
             max_requests=int(self._config.get("max_requests", 64)),
             prefix_cache=True,
             block_tokens=BLOCK_TOKENS,
+            continues=True,
         )
 
     async def close(self) -> None:
@@ -155,8 +158,28 @@ def answer(prompt: Sequence[int], max_tokens: int, *, ignore_eos: bool = False) 
     """The fake answer to a prompt, as tokens of `ByteTokenizer`.
 
     Four lines, each a word and a part of the hash; as many whole lines as leave room for the end
-    within ``max_tokens``, or a part of the first. With ``ignore_eos`` lines until it is full.
+    within ``max_tokens``, or a part of the first. With ``ignore_eos`` lines until it is full. A
+    prompt that ends with the beginning of an answer gets the rest of it.
     """
+    tokens = tuple(prompt)
+    begin = _answer_begins(tokens)
+    begun = tokens[begin:]
+    whole = _answer(tokens[:begin], len(begun) + max_tokens, ignore_eos)
+    if whole[: len(begun)] == begun:
+        return whole[len(begun) :]
+    return _answer(tokens, max_tokens, ignore_eos)
+
+
+def _answer_begins(prompt: tuple[int, ...]) -> int:
+    """Where in a prompt its answer begins, or would."""
+    if BEGIN in prompt:
+        begin = len(prompt) - 1 - prompt[::-1].index(BEGIN)
+        if prompt[begin : begin + len(ANSWERS)] == ANSWERS:
+            return begin + len(ANSWERS)
+    return len(prompt)
+
+
+def _answer(prompt: Sequence[int], max_tokens: int, ignore_eos: bool) -> tuple[int, ...]:
     seed = hashlib.sha256(array("q", prompt).tobytes()).digest()
     text = b""
     for index in count():

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 from zlib import crc32
 
 from teola.runtime.draw import log_normal
 from teola.runtime.engines.protocol import Generate
-from teola.runtime.engines.tokenizer.simulated import CHARACTERS, FourCharacters
+from teola.runtime.engines.tokenizer.simulated import CHARACTERS, FRAME, FourCharacters
 
 MEAN_TOKENS = 64
 
@@ -38,21 +38,43 @@ class Answers:
         self._tokenizer = FourCharacters()
 
     def of(self, request: Generate) -> Answer:
-        """The answer to a call."""
+        """The answer to a call; where its prompt ends with the beginning of one, the rest of it."""
+        prompt = _prompt(request.tokens)
+        begun = len(request.tokens) - len(prompt)
+        if not begun:
+            return self._whole(request)
+        whole = self._whole(replace(request, tokens=prompt, max_tokens=request.max_tokens + begun))
+        tokens = whole.tokens[begun:]
+        points = sorted({1, *(point - begun for point in whole.points if point > begun)})
+        return Answer(tokens, points if tokens else (), whole.finish_reason)
+
+    def _whole(self, request: Generate) -> Answer:
         mark = crc32(array("Q", request.tokens).tobytes())
-        wanted = request.max_tokens
+        wanted, mean = request.max_tokens, _of(self._tokens, request, MEAN_TOKENS)
         if not request.ignore_eos:
-            mean = self._tokens.get(request.primitive, MEAN_TOKENS)
             random = Random(f"{self._seed}:{request.primitive}:{mark}")  # noqa: S311 - no secret
             wanted = max(1, round(mean * log_normal(random, self._spread)))
         given = min(wanted, request.max_tokens)
-        lines = max(1, self._lines.get(request.primitive, 0))
-        ends = sorted({(line + 1) * wanted // lines for line in range(lines)} - {0})
+        lines = max(1, _of(self._lines, request, 0))
+        written = min(mean, wanted) if request.ignore_eos and lines > 1 else wanted
+        ends = sorted({(line + 1) * written // lines for line in range(lines)} - {0} | {wanted})
         text = "".join(_line(mark, line, *cut) for line, cut in enumerate(_cuts(ends)))
         tokens = self._tokenizer.encode(text)[:given]
         points = sorted({1, given, *(end for end in ends if end <= given)})
         cut = request.ignore_eos or given < wanted
         return Answer(tokens, points, "length" if cut else "stop")
+
+
+def _prompt(tokens: Sequence[int]) -> Sequence[int]:
+    """What of a prompt is no answer: the chat template ends with a frame."""
+    end = next((end for end in range(len(tokens), 0, -1) if tokens[end - 1] == FRAME), None)
+    return tokens[:end]
+
+
+def _of(sizes: Mapping[str, int], request: Generate, default: int) -> int:
+    """What is said of the workflow's primitive, or of the primitive in any workflow."""
+    own = sizes.get(f"{request.workflow}:{request.primitive}")
+    return sizes.get(request.primitive, default) if own is None else own
 
 
 def _cuts(ends: Sequence[int]) -> Sequence[tuple[int, int]]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from zlib import crc32
 
 from teola.runtime.engines.protocol import Capabilities, Failure, Request
+from teola.runtime.engines.simulated.cores import cores_of
 from teola.runtime.engines.simulated.prices import Prices
 from teola.runtime.engines.tokenizer.simulated import CHARACTERS
 from teola.runtime.errors import UnsupportedError
 
 
 class SimulatedBatchEngine(ABC):
-    """A batch takes ``base_ms + sum of (item_ms + tokens * token_ms)`` for each operation in it.
+    """A batch takes ``base_ms + sum of (item_ms + tokens * token_ms)`` for each operation in it,
+    and longer where another engine works on the cores that it is pinned to.
 
     It has at most ``batch_size`` items, or the knee of the operation that has the larger one.
     """
@@ -26,6 +27,7 @@ class SimulatedBatchEngine(ABC):
         prices = Prices(config)
         self._entries = {name: prices.of(name) for name in self.operations}
         self._batch_size = prices.settings.get("batch_size")
+        self._cores = cores_of({**prices.settings, "replicas": config.get("replicas", 1)})
 
     async def start(self) -> Capabilities:
         """Ready at once."""
@@ -44,7 +46,7 @@ class SimulatedBatchEngine(ABC):
             milliseconds += len(request.items) * entry.item_ms
             if entry.token_ms:
                 milliseconds += entry.token_ms * sum(map(self.tokens, request.items))
-        await asyncio.sleep(milliseconds / 1000)
+        await self._cores.work(milliseconds / 1000)
         return [self.results(request) for request in batch]
 
     def tokens(self, item: Any) -> int:

@@ -1,4 +1,4 @@
-"""A simulated language model that batches continuously, as estimates do (``cost.llm_server``)."""
+"""A simulated language model that batches continuously, as estimates do (``cost.llm_machine``)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from teola.compiler.cost.llm_server import prompt_budget
+from teola.compiler.cost.llm_machine import prompt_budget
 from teola.runtime.engines.kv_budget import PAGE_TOKENS, KVBudget
 from teola.runtime.engines.protocol import Capabilities, Emit, Generate, TokenEvent
 from teola.runtime.engines.simulated.answers import Answer, Answers
@@ -148,11 +148,17 @@ class SimulatedLLM:
             ms = sum(count for _, count in chunks) * self._prefill.token_ms
             ms += fresh * self._prefill.item_ms + (self._prefill.base_ms if fresh else 0.0)
             if decoding:
-                ms = max(ms, self._decode.base_ms) + len(decoding) * self._decode.item_ms
+                ms = max(ms, self._decode.base_ms) + self._decoding_ms(decoding, 1)
             self._run(now, ms, 1, chunks, decoding)
         elif decoding:
-            ms = self._decode.latency_ms(len(decoding))
-            self._run(now, ms, min(call.until for call in decoding), (), decoding)
+            count = min(call.until for call in decoding)
+            ms = self._decode.base_ms + self._decoding_ms(decoding, count)
+            self._run(now, ms, count, (), decoding)
+
+    def _decoding_ms(self, decoding: Sequence[_Call], count: int) -> float:
+        """What sequences add to each of the next steps, with the contexts that they have then."""
+        tokens = sum(len(call.request.tokens) + call.made + count / 2 for call in decoding)
+        return len(decoding) * self._decode.item_ms + tokens * self._decode.token_ms
 
     def _chunks(self) -> list[tuple[_Call, int]]:
         """What of the prompts is computed next."""
@@ -217,6 +223,7 @@ def _capabilities(settings: Mapping[str, Any]) -> Capabilities:
         max_requests=requests,
         prefix_cache=True,
         block_tokens=block,
+        continues=True,
     )
 
 

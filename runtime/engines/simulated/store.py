@@ -12,13 +12,15 @@ from teola.runtime.engines.tokenizer.simulated import CHARACTERS
 
 class SimulatedStore(SimulatedBatchEngine):
     """Every search finds ``top_k`` passages of its own, so that what several queries find has as
-    many different passages as can be: the case that estimates assume, too."""
+    many different passages as can be: the case that estimates assume, too. But the first
+    ``common_passages`` are those that all searches of the collection find."""
 
     operations = ("ingest", "search")
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__(config)
         self._rest = "x" * (CHARACTERS * int(config.get("passage_tokens", 256)))
+        self._common = int(config.get("common_passages", 0))
         self._pending: dict[str, int] = {}
         self._held: dict[str, int] = {}
 
@@ -31,12 +33,14 @@ class SimulatedStore(SimulatedBatchEngine):
             name = request.common["pending"]
             self._pending[name] = self._pending.get(name, 0) + len(request.items)
             return [None] * len(request.items)
-        if request.common["collection"] not in self._held:
-            return Failure("item", f"there is no collection {request.common['collection']!r}")
-        return [self._found(vector, request.common["top_k"]) for vector in request.items]
+        name, top_k = request.common["collection"], request.common["top_k"]
+        if name not in self._held:
+            return Failure("item", f"there is no collection {name!r}")
+        return [self._found(name, vector, top_k) for vector in request.items]
 
-    def _found(self, vector: Sequence[float], top_k: int) -> list[dict[str, Any]]:
-        return [self._passage(f"{vector[0]!r}.{rank}", rank) for rank in range(1, top_k + 1)]
+    def _found(self, name: str, vector: Sequence[float], top_k: int) -> list[dict[str, Any]]:
+        whose = [name] * self._common + [repr(vector[0])] * top_k
+        return [self._passage(f"{whose[rank - 1]}.{rank}", rank) for rank in range(1, top_k + 1)]
 
     def _passage(self, name: str, rank: int) -> dict[str, Any]:
         return {

@@ -1,0 +1,109 @@
+"""What goes to an LLM: calls, many in one message, and aborts, which never overtake their calls."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
+
+from teola.runtime.engines.protocol import Failure, Generate, TokenEvent
+from teola.runtime.hosts.errors import EngineDied
+from teola.runtime.watchdog import Watchdog
+
+LOG = logging.getLogger(__name__)
+
+
+class Generates(Protocol):
+    """What generates: a replica of an LLM, through its host."""
+
+    async def submit(self, requests: Sequence[Generate]) -> None:
+        """See ``LLMEngine.submit``."""
+        ...
+
+    async def abort(self, ids: Sequence[str]) -> None:
+        """See ``LLMEngine.abort``."""
+        ...
+
+
+class Outbox:
+    """``told`` is given the failures of calls that cannot be sent. An engine that neither answers
+    an abort nor tells anything hangs: ``lost`` is called with the reason."""
+
+    def __init__(
+        self,
+        engine: Generates,
+        told: Callable[[Sequence[TokenEvent]], None],
+        lost: Callable[[str], None],
+    ) -> None:
+        self.engine, self.told, self.lost = engine, told, lost
+        self.closed = False
+        self.aborts = 0
+        self.watchdog = Watchdog(lambda: self.aborts > 0, self._hangs)
+        self.jobs: set[asyncio.Task[None]] = set()
+
+    def send(self, requests: Sequence[Generate]) -> asyncio.Task[None]:
+        """Hand calls to the engine, in one message."""
+        return self._aside(self._send(requests))
+
+    async def _send(self, requests: Sequence[Generate]) -> None:
+        if self.closed:
+            return
+        try:
+            await self.engine.submit(requests)
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises becomes the calls' error
+            kind = "died" if isinstance(error, EngineDied) else "engine"
+            failure = Failure(kind, f"{type(error).__name__}: {error}")
+            if not self.closed:
+                self.told([TokenEvent(one.id, (), failure=failure) for one in requests])
+
+    def abort(self, name: str, sender: asyncio.Task[None] | None) -> None:
+        """Take back a call that ``sender`` has sent, or is sending."""
+        if not self.aborts:
+            self.watchdog.watch()
+        self.aborts += 1
+        self._aside(self._abort(name, sender)).add_done_callback(self._aborted)
+
+    def _aborted(self, _: asyncio.Task[None]) -> None:
+        self.aborts -= 1
+        if not self.aborts:
+            self.watchdog.rest()
+
+    def heard(self) -> None:
+        """The engine has told something: it lives."""
+        if self.aborts:
+            self.watchdog.watch()
+
+    def _hangs(self) -> None:
+        self.lost("it hangs: calls were aborted, and it neither answered nor told anything else")
+
+    async def _abort(self, name: str, sender: asyncio.Task[None] | None) -> None:
+        if sender is not None and not sender.done():
+            await asyncio.wait([sender])
+        if self.closed:
+            return
+        try:
+            await self.engine.abort([name])
+        except EngineDied:
+            return  # a dead engine holds nothing
+        except Exception:  # the caller is gone; only the log can be told
+            if not self.closed:
+                LOG.exception("the call %s was not aborted and may still run", name)
+
+    def _aside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        job = asyncio.get_running_loop().create_task(work)
+        self.jobs.add(job)
+        job.add_done_callback(self.jobs.discard)
+        return job
+
+    def end(self) -> None:
+        """The engine is gone: nothing more is sent, or told of what was."""
+        self.closed = True
+        self.watchdog.rest()
+        for job in self.jobs:
+            job.cancel()
+
+    async def close(self) -> None:
+        """Stop."""
+        self.end()
+        await asyncio.gather(*self.jobs, return_exceptions=True)
