@@ -19,6 +19,9 @@ from teola.compiler.graph.egraph import EGraph, Task
 from teola.compiler.graph.expand import ExpansionError, expand
 from teola.compiler.graph.pgraph import PGraph
 
+MOST_TASKS = 4096
+"""A graph with more tasks, for the sizes that are assumed, is not looked at: a runner would take
+tenths of a second to start."""
 LEARNING = 0.05
 """What one query weighs in a running average."""
 
@@ -69,7 +72,7 @@ class Outlook:
         self.total_ms = 0.0
         self.nodes: dict[str, Expected] = {}
         try:
-            egraph = expand(graph)
+            egraph = expand(graph, most=MOST_TASKS)
         except ExpansionError:
             return  # every query is alike then
         self._read(egraph, Costs(graph, profiles or _own_profiles(graph)))

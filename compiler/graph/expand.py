@@ -21,13 +21,13 @@ from teola.compiler.graph.unrolling import MAX_TASKS, ExpansionError, Scope, Unr
 __all__ = ["MAX_TASKS", "EGraph", "ExpansionError", "Task", "expand"]
 
 
-def expand(graph: PGraph, sizes: Sizes | None = None) -> EGraph:
+def expand(graph: PGraph, sizes: Sizes | None = None, *, most: int = MAX_TASKS) -> EGraph:
     """Unroll ``graph`` for ``sizes``; what these leave open is assumed (``cost.shapes``).
 
     Raises:
-        ExpansionError: more than ``MAX_TASKS`` tasks; the message says which sizes to lower.
+        ExpansionError: more than ``most`` tasks; the message says which sizes to lower.
     """
-    return _Expansion(graph, sizes or Sizes()).run()
+    return _Expansion(graph, sizes or Sizes(), most).run()
 
 
 class _Expansion(Unrolling):

@@ -98,8 +98,8 @@ def streams(operand: Operand) -> bool:
 class Unrolling(ABC):
     """The tasks of one graph, made so far; ``body`` makes those of a region, or of the top."""
 
-    def __init__(self, graph: PGraph, sizes: Sizes) -> None:
-        self.graph = graph
+    def __init__(self, graph: PGraph, sizes: Sizes, most: int = MAX_TASKS) -> None:
+        self.graph, self.most = graph, most
         self.shapes = Shapes(graph, sizes)
         self.prompts = PromptTokens(self.shapes)
         self.heads: dict[str, Primitive] = {}
@@ -204,7 +204,7 @@ class Unrolling(ABC):
 
     def check_limit(self) -> None:
         """Raise where there are too many tasks and iterations."""
-        if len(self.tasks) + self.iterations > MAX_TASKS:
+        if len(self.tasks) + self.iterations > self.most:
             raise ExpansionError(self._too_many())
 
     def primitive(
@@ -275,7 +275,7 @@ class Unrolling(ABC):
             node = self.graph.by_id.get(node.region)
         sizes = ", ".join(f"{name}={items}" for name, items in lists.items())
         return (
-            f"{self.graph.name}: more than {MAX_TASKS:,} tasks for these sizes, {number:,} of them "
+            f"{self.graph.name}: more than {self.most:,} tasks for these sizes, {number:,} of them "
             f"of %{node_id}: lower {sizes or 'the sizes of its lists'}"
         )
 

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teola.compiler.cost.sizes import Sizes, parse_sizes
-from teola.compiler.graph import unrolling
 from teola.compiler.graph.expand import ExpansionError, expand
 from teola.compiler.graph.text_parser import parse_graph
 from teola.compiler.passes.pipeline import DEFAULT_PIPELINE, run_pipeline
@@ -355,14 +354,13 @@ def test_groups_keep_the_items(graph, items):
     assert taken(graph) == taken(optimised)
 
 
-def test_the_limit_counts_iterations_too(monkeypatch):
+def test_the_limit_counts_iterations_too():
     """A region without work in it is bounded as well."""
-    monkeypatch.setattr(unrolling, "MAX_TASKS", 10)
-    with pytest.raises(ExpansionError, match="texts=11"):
-        tasks_of(
-            """
-            %r = each items=%inputs:texts -> one=%r:index @r [
-            ]
-            """,
-            "texts=11",
-        )
+    graph = graph_of(
+        """
+        %r = each items=%inputs:texts -> one=%r:index @r [
+        ]
+        """
+    )
+    with pytest.raises(ExpansionError, match="more than 10 tasks .*texts=11"):
+        expand(graph, parse_sizes(["texts=11"], graph), most=10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from unittest import mock
 
 import pytest
 
@@ -21,6 +22,20 @@ TWO_CALLS = f"""
     {call("b", "second {{ a }}", "a=%a.decode:text")}
     output answer: text = %b.decode:text
 """
+
+
+def test_a_graph_that_is_too_large_is_not_looked_at():
+    """Runners start at once; their queries are all alike."""
+    made = plan("""
+        input texts: list<text>
+        %e.embed = embed texts=~%inputs:texts {group = 1, engine = emb} @e
+        %f.embed = embed texts=["x"] {engine = emb} @f
+        output out: list<embedding> = %e.embed:embeddings
+    """)
+    assert Outlook(made.graph).of("f.embed").work_ms > 0
+    with mock.patch("teola.runtime.outlook.MOST_TASKS", 3):
+        found = Outlook(made.graph)
+    assert (found.total_ms, found.of("f.embed").work_ms) == (0, 0)
 
 
 def test_the_work_is_that_of_the_estimate():
