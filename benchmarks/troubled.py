@@ -10,6 +10,7 @@ from typing import Any
 
 from teola.runtime.engines.protocol import Failure, Generate, Request, TokenEvent
 from teola.runtime.engines.registry import ENGINES, EngineEntry
+from teola.runtime.engines.simulated.base import SimulatedBatchEngine
 from teola.runtime.engines.simulated.llm import SimulatedLLM
 from teola.runtime.engines.simulated.models import SimulatedEmbedder, SimulatedReranker
 from teola.runtime.engines.simulated.store import SimulatedStore
@@ -22,7 +23,11 @@ CHANCES = {"raises": 0.01, "memory": 0.005, "full": 0.01, "hangs": 0.0005, "dies
 class Trouble:
     """What happens next, drawn with one seed; ``told`` counts it."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self) -> None:
+        self.begin(0)
+
+    def begin(self, seed: int) -> None:
+        """Begin anew."""
         self.random = Random(f"trouble:{seed}")  # noqa: S311 - no secret
         self.told: Counter[str] = Counter()
 
@@ -52,13 +57,13 @@ async def _happen(what: str | None) -> Failure | None:
     return Failure("full", "the soak filled it") if what == "full" else None
 
 
-class _Batches:
+class _Batches(SimulatedBatchEngine):
     """Goes before a batch engine."""
 
     async def run(self, batch: Sequence[Request]) -> Any:
         """See ``BatchEngine.run``."""
         failure = await _happen(TROUBLE.next())
-        return [failure] * len(batch) if failure else await super().run(batch)  # type: ignore[misc]  # of the engine
+        return [failure] * len(batch) if failure else await super().run(batch)
 
 
 class Embedder(_Batches, SimulatedEmbedder):
@@ -92,7 +97,7 @@ class LLM(SimulatedLLM):
 
 def install(seed: int) -> Trouble:
     """Let all simulated engines of this process be in trouble."""
-    TROUBLE.__init__(seed)  # type: ignore[misc]  # begin anew
+    TROUBLE.begin(seed)
     for kind, name in (("embedder", "Embedder"), ("reranker", "Reranker"), ("store", "Store")):
         ENGINES[kind, "simulated"] = EngineEntry(f"benchmarks.troubled:{name}", host="loop")
     ENGINES["llm", "simulated"] = EngineEntry("benchmarks.troubled:LLM", host="loop")

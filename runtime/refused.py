@@ -27,15 +27,18 @@ class Refused:
 
     def add(self, part: Sent) -> None:
         """Refuse an item from now on."""
-        now = asyncio.get_running_loop().time()
         (mark,) = (_mark(part, index) for index in part.indices)
-        kept = {known: until for known, until in self._until.items() if until > now}
-        self._until = dict(list(kept.items())[-(MOST - 1) :]) | {mark: now + REFUSED_S}
+        self._until.pop(mark, None)
+        self._until[mark] = asyncio.get_running_loop().time() + REFUSED_S
+        if len(self._until) > MOST:
+            del self._until[next(iter(self._until))]
 
     def of(self, part: Sent) -> list[int]:
         """The items of a slice that are refused."""
         now = asyncio.get_running_loop().time()
-        return [i for i in part.indices if self._until.get(_mark(part, i), 0.0) > now]
+        while self._until and next(iter(self._until.values())) <= now:
+            del self._until[next(iter(self._until))]
+        return [i for i in part.indices if self and _mark(part, i) in self._until]
 
 
 def _mark(part: Sent, index: int) -> Key:

@@ -18,7 +18,7 @@ from teola.runtime.llm_task import LLMTask
 from teola.runtime.policies import Fifo
 from teola.runtime.simulation.clock import pass_time
 from tests.runtime.llm_desk import BLOCK, KEEPS, PLACE, Caller, prompt
-from tests.runtime.workbench import call, now, plan, reply, virtual
+from tests.runtime.workbench import SEARCH, call, now, plan, reply, virtual
 
 SECOND = {"latency_ms": 1000}
 
@@ -33,16 +33,6 @@ ASK = (
     + call("ask", "{{ q }}", "q=%inputs:q")
     + "\noutput out: text = %ask.decode:text"
 )
-
-SEARCH = """
-    input chunks: list<chunk>
-    input texts: list<text>
-    %i.embed = embed texts=%inputs:texts {engine = emb} @i
-    %i.ingest = ingest chunks=%inputs:chunks embeddings=%i.embed:embeddings {engine = store} @i
-    %s.search = search embeddings=%i.embed:embeddings collection=%i.ingest:collection top_k=2 \
-        {engine = store} @s
-    output hits: list<list<passage>> = %s.search:hits
-"""
 
 
 def chunks(*texts):

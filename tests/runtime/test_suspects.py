@@ -7,10 +7,14 @@ import pytest
 from teola.runtime import refused
 from teola.runtime.circuit import REST_S, Circuit
 from teola.runtime.errors import StateLost
-from teola.runtime.refused import REFUSED_S
+from teola.runtime.limits import Limits
+from teola.runtime.refused import REFUSED_S, Refused
+from teola.runtime.sent import Sent
 from teola.runtime.simulation.clock import pass_time
+from teola.runtime.task import Task
 from tests.runtime.faulty import Faults, embedding, failed, held, sizes, together
-from tests.runtime.workbench import plan, virtual
+from tests.runtime.llm_desk import PLACE
+from tests.runtime.workbench import SEARCH, plan, virtual
 
 
 @virtual
@@ -222,17 +226,6 @@ async def test_a_suspects_clock_stands_still_while_its_engine_starts(bench):
     assert sizes([two]) == [1]
 
 
-SEARCH = """
-    input chunks: list<chunk>
-    input texts: list<text>
-    %i.embed = embed texts=%inputs:texts {engine = emb} @i
-    %i.ingest = ingest chunks=%inputs:chunks embeddings=%i.embed:embeddings {engine = store} @i
-    %s.search = search embeddings=%i.embed:embeddings collection=%i.ingest:collection top_k=2 \
-        {engine = store} @s
-    output hits: list<list<passage>> = %s.search:hits
-"""
-
-
 @virtual
 async def test_what_lived_in_a_store_that_died_is_lost(bench):
     """A suspect whose collection is gone is not tried on empty state."""
@@ -244,3 +237,26 @@ async def test_what_lived_in_a_store_that_died_is_lost(bench):
         with pytest.raises(StateLost, match="restarted"):
             await running
     assert len(bench.spy("store").calls) == 2
+
+
+@virtual
+async def test_what_is_refused_is_forgotten_in_time(bench):
+    """After REFUSED_S nothing is left of it, so that nothing is hashed any more; one that is
+    refused again stays for so long from then on."""
+    found = Refused()
+    items = [_part("a"), _part("b")]
+    for part in items:
+        found.add(part)
+    await pass_time(REFUSED_S - 1)
+    found.add(items[0])
+    assert [found.of(part) for part in items] == [[0], [0]]
+    await pass_time(1)
+    assert [found.of(part) for part in items] == [[0], []]
+    await pass_time(REFUSED_S)
+    assert [found.of(part) for part in items] == [[], []]
+    assert not found
+
+
+def _part(text):
+    task = Task("embed", (text,), {}, PLACE, Limits(), print, print)
+    return Sent(task, (0,), task.generation)

@@ -29,6 +29,17 @@ LIMIT_S = 1_000_000
 KINDS = {"llm": "llm", "emb": "embedder", "rr": "reranker", "store": "store"}
 """The names that graphs of tests give their engines -> the kinds."""
 
+SEARCH = """
+    input chunks: list<chunk>
+    input texts: list<text>
+    %i.embed = embed texts=%inputs:texts {engine = emb} @i
+    %i.ingest = ingest chunks=%inputs:chunks embeddings=%i.embed:embeddings {engine = store} @i
+    %s.search = search embeddings=%i.embed:embeddings collection=%i.ingest:collection top_k=2 \
+        {engine = store} @s
+    output hits: list<list<passage>> = %s.search:hits
+"""
+"""Index some chunks, and search for each of their texts."""
+
 
 def graph_text(body: str, **engines: Mapping[str, Any]) -> str:
     """A graph in text form; ``engines`` are settings of the fakes by name (llm, emb, rr, store)."""
