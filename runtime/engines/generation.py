@@ -19,6 +19,7 @@ from transformers.generation.continuous_batching.continuous_api import OutputRou
 from teola.runtime.engines.kv_budget import KVBudget
 from teola.runtime.engines.packed_linear import pack_output_layer
 from teola.runtime.engines.protocol import Generate
+from teola.runtime.engines.sequence_attention import attend_by_sequence
 from teola.runtime.engines.torch_settings import torch_settings
 
 NO_END = -1
@@ -87,6 +88,8 @@ class Generation:
                 auto_switch_to_flash=False,  # it would fetch kernels
             ),
         )
+        if model.device.type == "cpu":
+            attend_by_sequence(model)
         manager.output_router = StepRouter(take)
         manager.start()
         return manager
