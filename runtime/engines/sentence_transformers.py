@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from teola.runtime.engines.protocol import Capabilities, Counted, Failure, Request
-from teola.runtime.engines.text_limit import too_long
+from teola.runtime.engines.text_limit import similar_lengths, too_long
 from teola.runtime.engines.tokenizer import Tokenizer, load_tokenizer
 from teola.runtime.engines.torch_settings import torch_settings
 from teola.runtime.engines.worker_thread import WorkerThread
@@ -60,11 +60,11 @@ class SentenceTransformersEmbedder:
         self._limit = int(self._model.max_seq_length)
         if settings.device != "cpu":
             self._forward_texts = FORWARD_TEXTS_GPU
-        warm = self._embed(["warm"])
+        warm = self._embed({0: "warm"}, [1])[0]
         return Capabilities(
             max_items=int(self._config.get("batch_size") or 32),
             limit=self._limit,
-            dimension=warm.shape[1],
+            dimension=warm.shape[0],
             details=settings.details,
         )
 
@@ -84,11 +84,11 @@ class SentenceTransformersEmbedder:
     def _run(self, batch: Sequence[Request]) -> Sequence[Sequence[Any] | Failure]:
         texts = list(chain.from_iterable(request.items for request in batch))
         counts = [self._count(text) for text in texts]
-        fits = [self._truncate or count <= self._limit for count in counts]
-        rows = iter(self._embed([text for text, fit in zip(texts, fits, strict=True) if fit]))
+        fit = [at for at, count in enumerate(counts) if self._truncate or count <= self._limit]
+        rows = self._embed({at: texts[at] for at in fit}, counts)
         results = iter(
-            next(rows) if fit else too_long("the text", count, self._limit)
-            for fit, count in zip(fits, counts, strict=True)
+            rows[at] if at in rows else too_long("the text", count, self._limit)
+            for at, count in enumerate(counts)
         )
         rest = iter(counts)
         return Counted(
@@ -101,14 +101,19 @@ class SentenceTransformersEmbedder:
             raise UnsupportedError("the embedder has not been started")
         return self._tokenizer.count(text)
 
-    def _embed(self, texts: Sequence[str]) -> Rows:
-        """``(n, d)`` float32; sentence-transformers sorts by length."""
-        if not texts:
-            return np.empty((0, 0), np.float32)
-        rows = self._model.encode(
-            list(texts), batch_size=self._forward_texts, show_progress_bar=False
-        )
-        return np.asarray(rows, np.float32)
+    def _embed(self, texts: Mapping[int, str], counts: Sequence[int]) -> Mapping[int, Rows]:
+        """``(d,)`` float32 for the texts at these positions. Those that go through the model
+        together are alike in tokens, as shorter ones are padded (sentence-transformers goes by
+        characters)."""
+        found: dict[int, Rows] = {}
+        for group in similar_lengths({at: counts[at] for at in texts}, self._forward_texts):
+            rows = self._model.encode(
+                [texts[at] for at in group],
+                batch_size=self._forward_texts,
+                show_progress_bar=False,
+            )
+            found.update(zip(group, np.asarray(rows, np.float32), strict=True))
+        return found
 
 
 def _together(results: Sequence[Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from teola.runtime.engines.protocol import Failure
 
@@ -16,7 +16,7 @@ def too_long(what: str, count: int, limit: int) -> Failure:
     )
 
 
-def shortest_first(lengths: Sequence[int], size: int) -> list[list[int]]:
+def similar_lengths(lengths: Mapping[int, int], size: int) -> list[list[int]]:
     """Positions of ``lengths`` in batches of at most ``size``, similar lengths together."""
-    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    order = sorted(lengths, key=lengths.__getitem__)
     return [order[start : start + size] for start in range(0, len(order), size)]

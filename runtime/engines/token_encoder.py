@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from teola.runtime.engines.text_limit import shortest_first
+from teola.runtime.engines.text_limit import similar_lengths
 from teola.runtime.engines.tokenizer import Tokenizer, load_tokenizer
 from teola.runtime.engines.torch_settings import torch_settings
 from teola.runtime.models import ensure
@@ -48,8 +48,9 @@ class TokenEncoder:
     def embed(self, texts: Sequence[Sequence[int]]) -> list[torch.Tensor]:
         """For each text of n tokens, at most ``room``, ``(n, dimension)`` float32 on the CPU; each
         row has length 1."""
+        lengths = {at: len(text) for at, text in enumerate(texts)}
         found: dict[int, torch.Tensor] = {}
-        for positions in shortest_first([len(text) for text in texts], self._forward_texts):
+        for positions in similar_lengths(lengths, self._forward_texts):
             rows = self._forward([texts[position] for position in positions])
             found.update(zip(positions, rows, strict=True))
         return [found[position] for position in range(len(texts))]
