@@ -72,8 +72,8 @@ class TransformersLLM(ModelSettings):
 
     kind: Literal["llm"]
     backend: Literal["transformers"] = "transformers"
-    kv_pages: Annotated[int, Field(ge=8, description="Pages of the KV cache")] = 512
-    kv_page_tokens: Annotated[Count, Field(description="Tokens of one page")] = 32
+    kv_pages: Annotated[int, Field(ge=8, description="Pages of the KV cache")] = 1024
+    kv_page_tokens: Annotated[Count, Field(description="Tokens of one page")] = 16
     batch_tokens: Annotated[Count, Field(description="Tokens of one step, at most")] = 1024
 
 

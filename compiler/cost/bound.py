@@ -10,10 +10,12 @@ Order edges do not count. Costs are those of ``estimate``: an engine's best batc
 one, or all there is to do where that is less; an LLM's is all of its calls, or as many as it runs
 at once; its prompts are prefilled together.
 
-The time before a task, and after one, is at least the path, and at a gate (``gates``: a collection
-that must be complete before it is searched, a sort) at least what each engine has to do before it,
-or after it: these are the heads and tails of one-machine relaxations (Carlier and Pinson, 1989).
-``path_only`` leaves the gates out, which is the plain formula.
+The same holds for some of an engine's tasks alone: those that cannot begin before some time, and
+those after which some time must pass. The time before a task, and after one, is at least the path,
+and at a gate (``gates``: a collection that must be complete before it is searched, a sort) at least
+what each engine has to do before it, or after it: these are the heads and tails of one-machine
+relaxations (Carlier and Pinson, 1989).
+``path_only`` leaves gates and such sets of tasks out, which is the plain formula.
 
 A prefill costs its whole prompt, but where the graph has a warm-up for it, what is left after the
 longest one, and a prefix that several calls share is prefilled once: so the bound of a graph is one
@@ -25,16 +27,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
+from typing import TypeAlias
 
 from teola.compiler.cost.collection import Collections
 from teola.compiler.cost.costs import CPU, Costs
 from teola.compiler.cost.gates import Gate, gates
 from teola.compiler.cost.profile import Profiles
 from teola.compiler.cost.sizes import Sizes
-from teola.compiler.cost.work import context_tokens, decode_steps, least_work_ms, rest_tokens
+from teola.compiler.cost.work import (
+    context_tokens,
+    decode_steps,
+    least_work_ms,
+    prefill_of,
+    rest_tokens,
+)
 from teola.compiler.graph.egraph import EGraph, Task
 from teola.compiler.graph.expand import expand
 from teola.compiler.graph.pgraph import PGraph
+
+MOST_SETS = 16
+"""Sets of one engine's tasks that are looked at for their heads, and for their tails."""
+
+Times: TypeAlias = Mapping[str, float]
+"""Task -> milliseconds before it, or after it."""
+
+Part: TypeAlias = tuple[Sequence[Task], int]
+"""Tasks of an engine, and how many of its replicas can do them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +97,15 @@ def bound(
     """
     needed = frozenset(edge for edge in graph.edges if edge.kind != "order")
     egraph = expand(graph.with_(edges=needed), sizes)
-    return _Relaxation(egraph, Costs(graph, profiles), () if path_only else gates(egraph)).bound()
+    return _Relaxation(egraph, Costs(graph, profiles), path_only).bound()
 
 
 class _Relaxation:
     """Heads and tails of the tasks: the least time before and after each."""
 
-    def __init__(self, egraph: EGraph, costs: Costs, found: Sequence[Gate]) -> None:
-        self.egraph, self.costs = egraph, costs
+    def __init__(self, egraph: EGraph, costs: Costs, path_only: bool) -> None:
+        self.egraph, self.costs, self.path_only = egraph, costs, path_only
+        found = () if path_only else gates(egraph)
         self.collections = Collections(egraph.graph)
         self.own = {task.id: _least_ms(egraph, costs, task) for task in egraph.tasks}
         self.heads: dict[str, float] = {}
@@ -106,7 +125,7 @@ class _Relaxation:
         """The part of an engine's work that demands most."""
         demands = (
             EngineBound(self._head(those), self._work(those), self._tail(those), replicas)
-            for those, replicas in self._parts(name, tasks)
+            for those, replicas in self._parts(name, tasks, self.heads, self.tails)
         )
         return max(demands, key=lambda one: one.total_ms)
 
@@ -144,7 +163,7 @@ class _Relaxation:
         """The least time in which the engines do all that is over before a gate."""
         tasks = self._tasks(gate.before)
         hints = {name for task in tasks for name in task.warmed_by} & self.heads.keys()
-        parts = self._all_parts([*tasks, *self._tasks(hints - gate.before)])
+        parts = self._all_parts([*tasks, *self._tasks(hints - gate.before)], self.heads)
         return max(
             (self._head(those) + self._work(those) / replicas for those, replicas in parts),
             default=0.0,
@@ -152,25 +171,33 @@ class _Relaxation:
 
     def _behind(self, gate: Gate) -> float:
         """The least time in which the engines do all that begins only after a gate."""
-        parts = self._all_parts(self._tasks(gate.behind))
+        parts = self._all_parts(self._tasks(gate.behind), self.tails)
         return max(
             (self._work(those) / replicas + self._tail(those) for those, replicas in parts),
             default=0.0,
         )
 
-    def _all_parts(self, tasks: Iterable[Task]) -> Iterator[tuple[Sequence[Task], int]]:
+    def _all_parts(self, tasks: Iterable[Task], *times: Times) -> Iterator[Part]:
         for name, those in self._engines(tasks).items():
-            yield from self._parts(name, those)
+            yield from self._parts(name, those, *times)
 
-    def _parts(self, name: str, tasks: Sequence[Task]) -> Iterator[tuple[Sequence[Task], int]]:
-        """All tasks of an engine, and those of each collection; how many replicas can do them."""
+    def _parts(self, name: str, tasks: Sequence[Task], *times: Times) -> Iterator[Part]:
+        """Sets of an engine's tasks that each demand their time: all of them, those of each
+        collection, and of these the ones with at least so much time before them, or after them."""
         replicas = self.costs.replicas(name)
-        yield tasks, replicas
-        if replicas > 1 and self.costs.stores(name):
-            homes: dict[str, list[Task]] = {}
-            for task in tasks:
-                homes.setdefault(self.collections.of(task), []).append(task)
-            yield from ((those, 1) for those in homes.values())
+        for those, machines in ((tasks, replicas), *self._undivided(name, tasks, replicas)):
+            yield those, machines
+            if not self.path_only:
+                yield from ((some, machines) for some in _late(self.egraph, those, *times))
+
+    def _undivided(self, name: str, tasks: Sequence[Task], replicas: int) -> Iterator[Part]:
+        """The tasks of each collection."""
+        if replicas == 1 or not self.costs.stores(name):
+            return
+        homes: dict[str, list[Task]] = {}
+        for task in tasks:
+            homes.setdefault(self.collections.of(task), []).append(task)
+        yield from ((those, 1) for those in homes.values())
 
     def _tasks(self, names: Iterable[str]) -> list[Task]:
         return [self.egraph.by_id[name] for name in sorted(names)]
@@ -195,6 +222,21 @@ class _Relaxation:
 
     def _tail(self, tasks: Sequence[Task]) -> float:
         return min(self.tails[task.id] for task in tasks if task.form != "hint")
+
+
+def _late(egraph: EGraph, tasks: Sequence[Task], *times: Times) -> Iterator[Sequence[Task]]:
+    """The tasks with at least some time, a call's together; warm-ups aside, for which there is
+    always time."""
+    units: dict[str, list[Task]] = {}
+    for task in tasks:
+        if task.form != "hint":
+            call = prefill_of(egraph, task) if task.form == "decode" else task
+            units.setdefault(call.id, []).append(task)
+    for time in times:
+        of_unit = {name: min(time[one.id] for one in unit) for name, unit in units.items()}
+        found = sorted(set(of_unit.values()))
+        for least in found[:: ceil(len(found) / MOST_SETS) or 1]:
+            yield [one for name, unit in units.items() if of_unit[name] >= least for one in unit]
 
 
 def _least_ms(egraph: EGraph, costs: Costs, task: Task) -> float:

@@ -23,6 +23,13 @@ def context_tokens(egraph: EGraph, decode: Task) -> float:
     return tokens + before.tokens
 
 
+def prefill_of(egraph: EGraph, decode: Task) -> Task:
+    """The prefill that a decode, or a later part of one, goes on from."""
+    while decode.form == "decode":
+        decode = egraph.by_id[decode.after[0]]
+    return decode
+
+
 def rest_tokens(egraph: EGraph, call: Task) -> int:
     """The tokens of a prompt that cannot be prefilled before the call."""
     hint = longest_hint(egraph, call)

@@ -8,8 +8,8 @@ from typing import Any
 
 from teola.runtime.errors import UnsupportedError
 
-PAGES = 512
-PAGE_TOKENS = 32
+PAGES = 1024
+PAGE_TOKENS = 16
 BATCH_TOKENS = 1024
 LEAST_PAGES = 8
 USABLE = 0.85

@@ -457,8 +457,27 @@ top_k=2 {engine = store} @q
     assert plain.path_ms == 11 + 3 + 290
     assert plain.engines["emb"].total_ms == 48 + 3 + 290
     found = bound(graph, sizes, PROFILES)
-    assert found.engines["store"].head_ms == 11, "ingest is free here, a search is not"
+    store = found.engines["store"]
+    assert (store.head_ms, store.work_ms, store.tail_ms) == (48, 3, 290), "of ingest and search"
     assert found.path_ms == 48 + 3 + 290
+
+
+def test_the_bound_of_some_of_an_engines_work():
+    """A call that needs all embeddings begins after them, though a warm-up and a call that need
+    none could begin at once: what comes late is what counts."""
+    text = """
+    %a.embed = embed texts=%inputs:texts {engine = emb} @a
+    """
+    late = [call(name, inputs="x=%a.embed:embeddings") for name in "bc"]
+    graph = graph_of(text + call("early") + late[0] + late[1])
+    sizes = [
+        f"{one}.{half}" for one in ("early", "b", "c") for half in ("prefill=100", "decode=11")
+    ]
+    found = bound(graph, parse_sizes(["texts=32", *sizes], graph), PROFILES)
+    assert found.engines["llm"].head_ms == 16 * 12
+    assert found.engines["llm"].work_ms == 120 + 240
+    plain = bound(graph, parse_sizes(["texts=32", *sizes], graph), PROFILES, path_only=True)
+    assert (plain.engines["llm"].head_ms, plain.engines["llm"].work_ms) == (0, 170 + 260)
 
 
 def test_calls_that_follow_on_one_another_are_not_batched():
