@@ -18,7 +18,7 @@ def bound_fact(
     engine, part = max(
         found.engines.items(), key=lambda one: one[1].total_ms, default=(None, EngineBound(0, 0, 0))
     )
-    if part.total_ms < total:
+    if part.total_ms <= found.path_ms:
         engine, part = None, EngineBound(0, 0, 0)
     chain_ms, predicted_ms = chain.estimate.total_ms, optimised.estimate.total_ms
     possible = chain_ms - total
