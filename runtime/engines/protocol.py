@@ -19,7 +19,9 @@ class Capabilities:
     ``prefix_cache``: the KV of a prompt stays for later ones that begin alike, in whole blocks of
     ``block_tokens``; ``shares_in_flight``: even while it is being computed; ``continues``: a prompt
     may end within an answer, which then goes on as if it had never been broken off.
-    ``limit``: longest text in tokens, special tokens included (embedders).
+    ``limit``: longest text in tokens, special tokens included (embedders). ``takes_tokens``: else a
+    call's ``messages`` are what it is asked; ``priority``: it orders what waits in it itself;
+    ``sampling`` and ``grammars`` name what it has of `Sampling` beyond greedy, and of `Grammar`.
     """
 
     max_items: int = 32
@@ -31,6 +33,10 @@ class Capabilities:
     block_tokens: int = 0
     shares_in_flight: bool = False
     continues: bool = False
+    takes_tokens: bool = True
+    priority: bool = False
+    sampling: frozenset[str] = frozenset()
+    grammars: frozenset[str] = frozenset()
     dimension: int | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -100,12 +106,36 @@ class BatchEngine(Engine, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are chosen: greedily, unless ``temperature`` is more than 0. An answer ends before
+    the first of the texts in ``stop``; the same ``seed`` gives the same tokens."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+GREEDY = Sampling()
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """What an answer must be: a JSON text that a JSON Schema (itself as a text) allows, or one of
+    ``choices``. Exactly one of them is given."""
+
+    json_schema: str | None = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Generate:
-    """One LLM request: ``tokens`` of the whole prompt, at most ``max_tokens`` new ones, greedy.
+    """One LLM request: ``tokens`` of the whole prompt, at most ``max_tokens`` new ones.
 
     ``warm``: only the prompt's KV is wanted, for requests that begin alike; the engine says so in
     one final event, whatever it has to generate for it. ``primitive`` of ``workflow`` is what asks,
-    for engines that tell or simulate what goes on.
+    for engines that tell or simulate what goes on. ``messages`` are the prompt before it became
+    tokens, for engines that take none; the least ``priority`` comes first, where it counts.
     """
 
     id: str
@@ -116,17 +146,25 @@ class Generate:
     warm: bool = False
     primitive: str = ""
     workflow: str = ""
+    sampling: Sampling = GREEDY
+    grammar: Grammar | None = None
+    messages: Sequence[Mapping[str, str]] = ()
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
     """New ``tokens`` of request ``id``; the last event has a ``finish_reason`` (stop, length) or a
-    ``failure``. The end-of-sequence token is not among ``tokens``."""
+    ``failure``. The end-of-sequence token is not among ``tokens``. ``text``: what an engine says
+    that speaks in text; ``tokens`` only count then, or are empty. ``cached``: tokens of the prompt
+    whose KV was there already, in one event of a request, where the engine tells."""
 
     id: str
     tokens: Sequence[int]
     finish_reason: str | None = None
     failure: Failure | None = None
+    text: str | None = None
+    cached: int | None = None
 
 
 Emit = Callable[[Sequence[TokenEvent]], None]
