@@ -1,6 +1,7 @@
 """One file as text: its ending says how it is read, and no encoding is guessed.
 
-A file is UTF-8, with or without a byte order mark, or an HTML page that declares its encoding.
+A text is UTF-8, with or without a byte order mark, or an HTML page that declares its encoding. PDF
+and Word files are packed: `DocumentProcess` reads them.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from teola.runtime.document_errors import ForeignError, UnreadableError
+from teola.runtime.document_process import DocumentProcess
 from teola.runtime.document_text import html_text, markdown_text
 
 MAX_FILE_BYTES = 32 * 2**20
+MAX_PACKED_BYTES = 128 * 2**20
 
 _TYPES = {
     ".txt": "text",
@@ -23,6 +27,13 @@ _TYPES = {
     ".htm": "html",
     ".html": "html",
     ".xhtml": "html",
+    ".pdf": "pdf",
+    ".docx": "word",
+}
+_PACKED = frozenset(["pdf", "word"])
+_ADVICE = {
+    ".doc": "the old Word format is not read: save it as .docx, for example: "
+    "soffice --convert-to docx FILE"
 }
 _READERS: Mapping[str, Callable[[str], tuple[str, str | None]]] = {
     "text": lambda text: (text, None),
@@ -39,17 +50,10 @@ _WINDOWS_1252_LABELS = frozenset(
 )
 
 
-class UnreadableError(Exception):
-    """Why one file's content is no document."""
-
-
-class ForeignError(UnreadableError):
-    """A file of a kind that is not read: folders and globs leave it out."""
-
-
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """What a file says: its ``type`` (text, markdown, html), and how many bytes it was."""
+    """What a file says: its ``type`` (text, markdown, html, pdf, word), and how many bytes it is,
+    unpacked."""
 
     type: str
     text: str
@@ -57,45 +61,69 @@ class FileContent:
     size: int
 
 
-def read_file(path: Path, *, most_bytes: int = MAX_FILE_BYTES) -> FileContent:
-    """Read a text, Markdown or HTML file; one without an ending is text if it reads as text.
+def read_file(
+    path: Path, packed: DocumentProcess, *, most_bytes: int = MAX_FILE_BYTES
+) -> FileContent:
+    """Read a file by its ending; one without an ending is text if it reads as text.
+
+    Args:
+        path: the file.
+        packed: reads what is no text.
+        most_bytes: the most that it may be.
 
     Raises:
         ForeignError: an unknown ending, none and no text, or no regular file.
-        UnreadableError: an encoding that is neither UTF-8 nor declared, a binary file, one larger
-            than 32 MiB or ``most_bytes``.
+        UnreadableError: an encoding that is neither UTF-8 nor declared, a binary file, a PDF or
+            Word file that is damaged, encrypted or without text, one larger than 32 MiB (128 MiB
+            packed) or ``most_bytes``.
         OSError: the file is missing or may not be read.
     """
     ending = path.suffix.lower()
     if ending and ending not in _TYPES:
         raise ForeignError(
-            f"unknown ending '{ending}'; files ending in {' '.join(sorted(_TYPES))} or in nothing "
-            "are read: convert it, or give {name, text}"
+            _ADVICE.get(ending)
+            or f"unknown ending '{ending}'; files ending in {' '.join(sorted(_TYPES))} or in "
+            "nothing are read: convert it, or give {name, text}"
         )
     kind = _TYPES.get(ending, "text")
-    content = _content(path)
+    if kind in _PACKED:
+        return _unpacked(kind, path, packed, most_bytes)
+    content = _content(path, MAX_FILE_BYTES)
     try:
         plain = _decode(content, kind)
     except UnreadableError as error:
         if ending:
             raise
         raise ForeignError(f"no ending, and no text: {error}") from None
-    _check_size(len(content), most_bytes)
+    _check_size(len(content), MAX_FILE_BYTES)
+    _check_room(len(content), most_bytes)
     text, title = _READERS[kind](plain)
     return FileContent(kind, text, title, len(content))
 
 
-def _content(path: Path) -> bytes:
+def _unpacked(kind: str, path: Path, packed: DocumentProcess, most_bytes: int) -> FileContent:
+    content = _content(path, MAX_PACKED_BYTES)
+    _check_size(len(content), MAX_PACKED_BYTES)
+    text, title = packed.read(kind, content)
+    size = len(text.encode(errors="surrogatepass"))
+    _check_room(size, most_bytes)
+    return FileContent(kind, text, title, size)
+
+
+def _content(path: Path, limit: int) -> bytes:
     """Read a regular file, not far beyond its limit; a pipe or a device is never opened."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise ForeignError("not a regular file")
     with path.open("rb") as file:
-        return file.read(MAX_FILE_BYTES + 1)
+        return file.read(limit + 1)
 
 
-def _check_size(size: int, most_bytes: int) -> None:
-    if size > MAX_FILE_BYTES:
-        raise UnreadableError(f"larger than {MAX_FILE_BYTES >> 20} MiB: split it")
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
+        raise UnreadableError(f"larger than {limit >> 20} MiB: split it")
+
+
+def _check_room(size: int, most_bytes: int) -> None:
     if size > most_bytes:
         raise UnreadableError("with it the documents together are too large: name fewer files")
 

@@ -11,7 +11,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from teola.runtime.document_file import ForeignError, UnreadableError, read_file
+from teola.runtime.document_errors import ForeignError, UnreadableError
+from teola.runtime.document_file import read_file
+from teola.runtime.document_process import DocumentProcess
 from teola.runtime.document_tree import files_matching, files_within, is_pattern
 
 MAX_FILES = 10_000
@@ -20,6 +22,7 @@ PACKAGE = "teola.workflows"
 MAX_LISTED = 20
 """Files that one message names."""
 
+_KINDS = "text, Markdown, HTML, PDF or Word"
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 
 
@@ -34,6 +37,11 @@ class Reading:
     _names: dict[str, str] = field(default_factory=dict)
     _files: set[str] = field(default_factory=set)
     _bytes: int = 0
+    _packed: DocumentProcess = field(default_factory=DocumentProcess)
+
+    def close(self) -> None:
+        """End what was started to read with."""
+        self._packed.close()
 
     def problem(self, where: str, what: str) -> None:
         """Remember what is wrong with a document."""
@@ -124,7 +132,7 @@ class Reading:
             except ForeignError:
                 foreign.append(inside or str(path))
         if foreign and len(foreign) == len(names):
-            self.problem(spec, f"none of its files is text, Markdown or HTML: {listed(foreign)}")
+            self.problem(spec, f"none of its files is {_KINDS}: {listed(foreign)}")
         self.left_out.update(dict.fromkeys(foreign))
 
     def _read(self, path: Path, name: str, shown: str, where: str) -> None:
@@ -137,7 +145,7 @@ class Reading:
         if real in self._files:
             return
         try:
-            content = read_file(path, most_bytes=MAX_TOTAL_BYTES - self._bytes)
+            content = read_file(path, self._packed, most_bytes=MAX_TOTAL_BYTES - self._bytes)
         except ForeignError:
             raise
         except UnreadableError as error:

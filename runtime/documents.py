@@ -18,6 +18,7 @@ from teola.runtime.document_reading import Reading, listed
 from teola.runtime.errors import InputError
 
 _SHOWN_PROBLEMS = 20
+_KINDS = "text, Markdown, HTML, PDF nor Word"
 
 
 class DocumentError(InputError):
@@ -57,24 +58,34 @@ def read_documents(
     Args:
         value: a path, folder, glob or ``teola.workflows:path`` (text or ``Path``), a mapping with
             ``name``, ``text`` and perhaps ``meta``, or a list of these. Folders and globs leave out
-            hidden files, and with a warning those that are neither text, Markdown nor HTML; a file
-            that is reached twice is read once.
+            hidden files, and with a warning those of a kind that is not read; a file that is
+            reached twice is read once.
         base: the folder that relative paths start from; the working folder unless given.
         allow_paths: False takes only mappings; servers must not read files for their callers.
 
     Returns:
         One mapping a document: ``name`` (relative to the folder or the glob's fixed part; to
-        ``base`` for a single file), ``text``, and ``meta`` with ``type`` (text, markdown, html),
-        and for files ``path`` (relative to ``base`` where it lies inside) and ``title`` where the
-        file has one. Names are unique.
+        ``base`` for a single file), ``text``, and ``meta`` with ``type`` (text, markdown, html,
+        pdf, word), and for files ``path`` (relative to ``base`` where it lies inside) and ``title``
+        where the file has one. Names are unique.
 
     Raises:
         DocumentError: with every problem of every document: a missing, unreadable, binary or too
-            large file, a named file of an unknown ending, an encoding that is not UTF-8, a pattern
-            or folder without a file that can be read, two documents of one name.
+            large file, a named file of an unknown ending, an encoding that is not UTF-8, an
+            encrypted PDF or one without text, a pattern or folder without a file that can be read,
+            two documents of one name.
     """
     reading = Reading(Path(base) if base is not None else Path.cwd())
-    items = value if isinstance(value, list | tuple) else [value]
+    try:
+        _read(reading, value if isinstance(value, list | tuple) else [value], allow_paths)
+    finally:
+        reading.close()
+    if reading.problems:
+        raise DocumentError(reading.problems)
+    return Documents(reading.documents, tuple(_warnings(reading)))
+
+
+def _read(reading: Reading, items: Sequence[object], allow_paths: bool) -> None:
     for position, item in enumerate(items, start=1):
         if isinstance(item, Mapping):
             reading.take_text(item, f"document {position}")
@@ -87,9 +98,6 @@ def read_documents(
             reading.problem(f"document {position}", "paths are not taken here: give {name, text}")
         else:
             reading.take_path(str(item))
-    if reading.problems:
-        raise DocumentError(reading.problems)
-    return Documents(reading.documents, tuple(_warnings(reading)))
 
 
 def content_key(documents: Iterable[Mapping[str, Any]]) -> str:
@@ -103,7 +111,7 @@ def content_key(documents: Iterable[Mapping[str, Any]]) -> str:
 
 def _warnings(reading: Reading) -> Iterable[str]:
     if reading.left_out:
-        yield f"left out, neither text, Markdown nor HTML: {listed(list(reading.left_out))}"
+        yield f"left out, neither {_KINDS}: {listed(list(reading.left_out))}"
     empty = [document["name"] for document in reading.documents if not document["text"].strip()]
     if empty:
         yield f"without any text: {listed(empty)}"

@@ -10,7 +10,7 @@ from teola.runtime.document_text import html_text, markdown_text
 from teola.runtime.documents import DocumentError, content_key, read_documents
 from teola.runtime.errors import InputError
 
-LEFT_OUT = "left out, neither text, Markdown nor HTML"
+LEFT_OUT = "left out, neither text, Markdown, HTML, PDF nor Word"
 
 
 @pytest.fixture
@@ -134,23 +134,23 @@ def test_loops_of_links_end(folder):
 
 
 def test_folders_and_globs_leave_out_other_formats_and_say_so(folder):
-    """One PDF does not stand in the way of the rest; a warning names what is missing, once."""
-    write(folder, "docs/deep/paper.pdf", b"%PDF-1.7")
+    """One drawing does not stand in the way of the rest; a warning names what is missing, once."""
+    write(folder, "docs/deep/plan.dwg", b"AC1032")
     write(folder, "docs/picture.PNG", b"\x89PNG\0")
     write(folder, "docs/program", b"\x7fELF\0")
     for value in ("docs", "docs/**", ["docs", "docs/**", "docs"]):
         found = read_documents(value, folder)
         assert names(found.texts) == ["a.md", "b.txt", "deep/c.html"]
         assert found.warnings == (
-            f"{LEFT_OUT}: docs/deep/paper.pdf, docs/picture.PNG, docs/program",
+            f"{LEFT_OUT}: docs/deep/plan.dwg, docs/picture.PNG, docs/program",
         )
 
 
 def test_what_is_named_itself_is_never_left_out(folder):
     """Not even where a folder has left it out already."""
-    write(folder, "docs/paper.pdf", b"%PDF-1.7")
-    (found,) = problems(["docs", "docs/paper.pdf"], folder)
-    assert found.startswith("docs/paper.pdf: unknown ending '.pdf'; files ending in .htm ")
+    write(folder, "docs/plan.dwg", b"AC1032")
+    (found,) = problems(["docs", "docs/plan.dwg"], folder)
+    assert found.startswith("docs/plan.dwg: unknown ending '.dwg'; files ending in .docx .htm ")
 
 
 def test_a_warning_counts_what_it_does_not_name(folder):
@@ -164,12 +164,11 @@ def test_a_warning_counts_what_it_does_not_name(folder):
 
 def test_a_folder_with_nothing_to_read_is_refused(folder):
     """The error names what was left out; other documents do not hide it."""
-    write(folder, "scans/a.pdf", b"%PDF-1.7")
+    write(folder, "scans/a.tiff", b"II")
     write(folder, "scans/b.djvu", b"AT&T")
     for spec in ("scans", "scans/*"):
-        assert problems([spec, "docs"], folder) == (
-            f"{spec}: none of its files is text, Markdown or HTML: scans/a.pdf, scans/b.djvu",
-        )
+        none = f"{spec}: none of its files is text, Markdown, HTML, PDF or Word"
+        assert problems([spec, "docs"], folder) == (f"{none}: scans/a.tiff, scans/b.djvu",)
 
 
 def test_a_file_without_an_ending_is_text_if_it_reads_as_text(tmp_path):
@@ -227,8 +226,7 @@ def test_equal_content_has_equal_keys(folder):
         ("a.html", b'<meta charset="klingon">', "declares the unknown encoding 'klingon'"),
         ("a.md", b"\xff\xfea\0", "UTF-16, not UTF-8; convert it: iconv -f UTF-16 -t UTF-8"),
         ("a.txt", b"ab\0c", "binary, not text: a NUL byte at offset 2"),
-        ("a.docx", b"text", "unknown ending '.docx'; files ending in .htm .html .markdown .md"),
-        ("paper.pdf", b"text", "unknown ending '.pdf'"),
+        ("a.rtf", b"text", "unknown ending '.rtf'; files ending in .docx .htm .html .markdown .md"),
         (
             "program",
             b"\x7fELF\0",
