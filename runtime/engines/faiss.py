@@ -1,73 +1,143 @@
-"""A store in memory: exact search in flat FAISS indexes."""
+"""A store of FAISS indexes, in memory or in a folder."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
 
-import numpy as np
-
-from teola.runtime.engines.collection_version import Chunk, CollectionVersion, Vector, in_order
-from teola.runtime.engines.flat_index import FlatIndex, Metric
+from teola.runtime.engines.collection_folder import CollectionFolder, Draft, Held, names_in
+from teola.runtime.engines.collection_search import add_row, passages, unsearchable
+from teola.runtime.engines.collection_version import (
+    Change,
+    CollectionVersion,
+    Mode,
+    Row,
+    in_order,
+)
+from teola.runtime.engines.keyword_index import KeywordIndex
 from teola.runtime.engines.protocol import Capabilities, Failure, Request
+from teola.runtime.engines.vector_index import IndexSettings, VectorIndex, gpu_resources
 from teola.runtime.errors import RunError, UnsupportedError
 
 MAX_ITEMS = 256
-Rows = dict[str, tuple[Chunk, Vector]]
+UNNAMED = "~"
+"""What the names of collections begin with that belong to a run: they are never in a folder."""
+
+T = TypeVar("T")
 
 
 class FaissStore:
-    """Collections in memory: ingested under a pending version, published in one step.
+    """Collections: ingested under a pending version, published in one step.
 
-    Every publication makes a new version and then puts it in the old one's place: a search sees one
-    version, whole. Commands: ``publish`` {collection, pending, fingerprint?, documents?} ->
-    {count}: the documents of the pending chunks, and those named, replace what the collection has
-    of them; ``discard`` {pending} and ``drop`` {collection} -> whether it was there; ``describe``
-    {} -> {collections: {name: {count, dimension, fingerprint}}, pending: [names]}, or with
-    {collection} that one or None.
+    Every publication makes a new version beside the thread that searches, and then puts it in the
+    old one's place: a search sees one version, whole. With ``path`` versions of named collections
+    are in a folder, where other processes see and replace them, too.
+
+    Commands: ``publish`` {collection, pending, fingerprint?, documents?, mode?} -> {count}: the
+    documents of the pending chunks, and those named, replace what the collection has of them;
+    ``discard`` {pending} and ``drop`` {collection} -> whether it was there; ``describe`` {} ->
+    {collections: {name: {count, dimension, fingerprint}}, pending: [names]}, or with {collection}
+    that one or None.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self._metric: Metric = config.get("metric") or "cosine"
-        self._collections: dict[str, CollectionVersion] = {}
-        self._pending: dict[str, Rows] = {}
+        self._settings = IndexSettings.of(config)
+        self._language = str(config.get("language") or "english")
+        path = config.get("path")
+        self._root = None if path is None else Path(path)
+        self._held: dict[str, Held] = {}
+        self._pending: dict[str, dict[str, Row]] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
 
     async def start(self) -> Capabilities:
-        """Load the library; one thread suffices and leaves the cores to the models."""
+        """Load the library; one thread suffices and leaves the cores to the models.
+
+        Raises:
+            RunError: there is no folder to keep collections in, or no GPU.
+        """
         import faiss
 
+        if self._root == Path():
+            raise RunError(
+                "the folder of a durable store is not named in a plan: --set engines.NAME.path="
+                "FOLDER"
+            )
+        if self._root is not None:
+            self._root.mkdir(parents=True, exist_ok=True)
+        if self._settings.device == "cuda":
+            _check_gpu(faiss)
         faiss.omp_set_num_threads(1)
-        return Capabilities(max_items=MAX_ITEMS, details={"metric": self._metric})
+        return Capabilities(max_items=MAX_ITEMS, details=self._settings.fixed())
 
     async def close(self) -> None:
-        """Let all collections go."""
-        self._collections.clear()
+        """Let all collections go; what is in a folder stays there."""
+        self._held.clear()
         self._pending.clear()
 
     async def run(self, batch: Sequence[Request]) -> Sequence[Sequence[Any] | Failure]:
         """See `BatchEngine.run`."""
-        return [self._answer(request) for request in batch]
+        return [await self._answer(request) for request in batch]
 
-    def _answer(self, request: Request) -> Sequence[Any] | Failure:
+    async def _answer(self, request: Request) -> Sequence[Any] | Failure:
         if request.operation == "ingest":
             rows = self._pending.setdefault(request.common["pending"], {})
-            return [_ingest(rows, chunk, vector) for chunk, vector in request.items]
-        if request.operation == "search":
-            return self._search(request)
-        return Failure("item", f"a store cannot do {request.operation!r}: ingest or search")
+            return [add_row(rows, chunk, vector) for chunk, vector in request.items]
+        if request.operation in ("search", "keyword_search"):
+            return await self._search(request)
+        return Failure(
+            "item", f"a store cannot do {request.operation!r}: ingest, search or keyword_search"
+        )
 
-    def _search(self, request: Request) -> Sequence[Any] | Failure:
-        name, top_k = request.common["collection"], request.common["top_k"]
-        version = self._collections.get(name)
-        if version is None:
-            return Failure("item", f"there is no collection {name!r}{self._known()}")
-        least = request.common.get("min_score")
-        return [_passages(name, version, query, top_k, least) for query in request.items]
+    async def _search(self, request: Request) -> Sequence[Any] | Failure:
+        common = request.common
+        name, where = common["collection"], common.get("where")
+        try:
+            version = await self._version(name)
+            if version is None:
+                return Failure("item", f"there is no collection {name!r}{self._known()}")
+            among = None if where is None else version.metadata.places(where)
+        except RunError as error:
+            return Failure("item", str(error))
+        if problem := unsearchable(name, version, request.operation):
+            return Failure("item", problem)
+        return [
+            passages(name, version, request.operation, query, common, among)
+            for query in request.items
+        ]
 
     def _known(self) -> str:
-        names = ", ".join(repr(name) for name in sorted(self._collections) if name[:1] != "~")
+        names = ", ".join(repr(name) for name in self._names() if name[:1] != UNNAMED)
         return f": there are {names}" if names else ""
+
+    def _names(self) -> list[str]:
+        """The collections that there are, whoever made them."""
+        kept = [] if self._root is None else names_in(self._root)
+        kept = [name for name in kept if self._place(name).newest() is not None]
+        return sorted({*kept, *(name for name in self._held if not self._is_kept(name))})
+
+    def _is_kept(self, name: str) -> bool:
+        return self._root is not None and name[:1] != UNNAMED
+
+    def _place(self, name: str) -> CollectionFolder:
+        """Where a collection is kept."""
+        return CollectionFolder(self._root or Path(), name, self._settings, self._language)
+
+    async def _version(self, name: str) -> CollectionVersion | None:
+        """The newest version of a collection; None where there is none."""
+        held = self._held.get(name)
+        if not self._is_kept(name):
+            return held.version if held else None
+        place = self._place(name)
+        mark = place.newest()
+        if mark is None:
+            self._held.pop(name, None)
+            return None
+        if held is None or held.mark != mark:
+            held = self._held[name] = await _beside(partial(place.load, held))
+        return held.version
 
     async def control(self, command: str, arguments: Mapping[str, Any]) -> Any:
         """See the class.
@@ -77,101 +147,89 @@ class FaissStore:
             UnsupportedError: an unknown command.
         """
         if command == "publish":
-            return self._publish(**arguments)
+            return await self._publish(**arguments)
         if command == "discard":
             return self._pending.pop(arguments["pending"], None) is not None
         if command == "drop":
-            return self._collections.pop(arguments["collection"], None) is not None
+            return await self._drop(arguments["collection"])
         if command == "describe":
-            return self._describe(arguments.get("collection"))
+            return await self._describe(arguments.get("collection"))
         raise UnsupportedError(
             f"stores know no command {command!r}: publish, discard, drop or describe"
         )
 
-    def _publish(
+    async def _publish(
         self,
         collection: str,
         pending: str,
         fingerprint: str | None = None,
         documents: Sequence[str] = (),
+        mode: Mode = "dense",
     ) -> dict[str, Any]:
-        before = self._collections.get(collection) or CollectionVersion(FlatIndex(self._metric))
-        rows = self._pending.get(pending, {})
-        _check_fingerprint(collection, before.fingerprint, fingerprint)
-        _check_dimension(collection, before, rows)
-        after = before.replaced(in_order(rows.values()), fingerprint, documents)
-        self._collections[collection] = after
+        rows = in_order(self._pending.get(pending, {}).values())
+        change = Change(rows, documents, fingerprint, mode)
+        async with self._turns.setdefault(collection, asyncio.Lock()):
+            held = await self._next(collection, change)
+            self._held[collection] = held
         self._pending.pop(pending, None)
-        return {"count": len(after.chunks)}
+        return {"count": len(held.version.chunks)}
 
-    def _describe(self, name: str | None) -> Any:
+    async def _next(self, name: str, change: Change) -> Held:
+        """The version after a change, published."""
+        held = self._held.get(name)
+        if self._is_kept(name):
+            draft = await _drafted(
+                partial(self._place(name).draft, lambda one: one.changed(name, change), held)
+            )
+            return draft.publish()
+        before = held.version if held else self._nothing()
+        return Held(await _beside(partial(before.changed, name, change)))
+
+    def _nothing(self) -> CollectionVersion:
+        return CollectionVersion(VectorIndex(self._settings), KeywordIndex(self._language))
+
+    async def _drop(self, name: str) -> bool:
+        there = self._held.pop(name, None) is not None
+        self._turns.pop(name, None)
+        return await _beside(self._place(name).drop) if self._is_kept(name) else there
+
+    async def _describe(self, name: str | None) -> Any:
         if name is not None:
-            version = self._collections.get(name)
+            version = await self._version(name)
             return version and version.describe()
+        versions = {name: await self._version(name) for name in self._names()}
         return {
-            "collections": {name: one.describe() for name, one in self._collections.items()},
+            "collections": {name: one.describe() for name, one in versions.items() if one},
             "pending": sorted(self._pending),
         }
 
 
-def _ingest(rows: Rows, chunk: Chunk, vector: Any) -> Failure | None:
-    row = np.array(vector, np.float32)
-    if problem := _unusable(row):
-        return Failure("item", f"the embedding of chunk {chunk['id']!r} {problem}")
-    first = next(iter(rows.values()), None)
-    if first is not None and len(first[1]) != len(row):
-        return Failure(
-            "item",
-            f"the embedding of chunk {chunk['id']!r} has {len(row)} dimensions, those before it "
-            f"{len(first[1])}",
-        )
-    rows.setdefault(chunk["id"], (chunk, row))
-    return None
+async def _beside(work: Callable[[], T]) -> T:
+    """What takes long, or waits for other processes, beside the thread that searches."""
+    return await asyncio.get_running_loop().run_in_executor(None, work)
 
 
-def _passages(
-    name: str, version: CollectionVersion, query: Any, top_k: int, least: float | None
-) -> list[dict[str, Any]] | Failure:
-    row = np.array(query, np.float32)
-    if problem := _unusable(row):
-        return Failure("item", f"the embedding to search with {problem}")
-    if not version.chunks:
-        return []
-    if len(row) != version.index.dimension:
-        return Failure(
-            "item",
-            f"the embedding has {len(row)} dimensions, collection {name!r} has "
-            f"{version.index.dimension}: search with the embedder that indexed it",
-        )
-    return [
-        {**version.chunks[position], "score": score, "rank": rank}
-        for rank, (position, score) in enumerate(version.index.nearest(row, top_k), 1)
-        if least is None or score >= least
-    ]
+async def _drafted(work: Callable[[], Draft]) -> Draft:
+    """A draft; where nobody waits for it any more it is abandoned."""
+    job = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return await asyncio.shield(job)
+    except asyncio.CancelledError:
+        job.add_done_callback(_abandoned)
+        raise
 
 
-def _unusable(row: Vector) -> str | None:
-    if row.ndim != 1 or not len(row):
-        return f"has shape {row.shape}, not (d,)"
-    if not math.isfinite(float(row.sum())) and not np.isfinite(row).all():
-        return "holds NaN or infinity"
-    return None
+def _abandoned(job: asyncio.Future[Draft]) -> None:
+    if not job.cancelled() and job.exception() is None:
+        job.result().abandon()
 
 
-def _check_fingerprint(name: str, before: str | None, fingerprint: str | None) -> None:
-    if None not in (before, fingerprint) and before != fingerprint:
+def _check_gpu(faiss: Any) -> None:
+    if not hasattr(faiss, "StandardGpuResources"):
         raise RunError(
-            f"collection {name!r} holds vectors of embedder {before}, not of {fingerprint}: index "
-            "into another collection"
+            "device: cuda needs a FAISS for GPUs (pip install faiss-gpu, in place of faiss-cpu); "
+            "this one knows only device: cpu"
         )
-
-
-def _check_dimension(name: str, before: CollectionVersion, rows: Rows) -> None:
-    found = {len(vector) for _, vector in rows.values()}
-    if before.chunks:
-        found.add(before.index.dimension)
-    if len(found) > 1:
-        raise RunError(
-            f"collection {name!r} cannot hold vectors of dimensions "
-            f"{', '.join(map(str, sorted(found)))} together: index into another collection"
-        )
+    if not faiss.get_num_gpus():
+        raise RunError("device: cuda: FAISS sees no GPU on this machine; device: cpu needs none")
+    gpu_resources()

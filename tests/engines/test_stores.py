@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from teola.compiler.where import parse_where
 from teola.runtime.engines.protocol import Failure, Request
 from teola.runtime.errors import RunError, UnsupportedError
 
@@ -245,3 +246,115 @@ def test_known_collections_are_listed(make_store):
     publish(store, [(chunk("a"), AXES[0])], collection="~17")
     failure = store.items("search", [AXES[0]], collection="manuel", top_k=1)
     assert failure.message == "there is no collection 'manuel': there are 'manual'"
+
+
+TEXTS = {
+    "wal": ("The write-ahead log grows until a checkpoint.", {"kind": "html", "year": 2020}),
+    "journal": ("A rollback journal holds the old pages.", {"kind": "text", "year": 2021}),
+    "check": (
+        "A checkpoint copies pages of the log: checkpoint, done.",
+        {"kind": "html", "year": 2022},
+    ),
+    "locks": ("Readers hold locks.", {"kind": "text", "tags": ["lock", "reader"]}),
+}
+
+
+def shelve(store, mode="hybrid", collection="shelf"):
+    """Put some texts into a collection of a mode."""
+    rows = [
+        (
+            {**chunk(name, name), "text": text, "context": "", "meta": meta},
+            None if mode == "keyword" else AXES[place],
+        )
+        for place, (name, (text, meta)) in enumerate(TEXTS.items())
+    ]
+    return publish(store, rows, collection, mode=mode)
+
+
+def by_words(store, text, top_k=10, collection="shelf", **more):
+    (found,) = store.items("keyword_search", [text], collection=collection, top_k=top_k, **more)
+    return found
+
+
+@pytest.mark.parametrize("mode", ["keyword", "hybrid"])
+def test_words_find_the_passages_that_have_most_of_them(store, mode):
+    """Rare words count more than frequent ones, and passages without any are not found."""
+    assert shelve(store, mode) == {"count": 4}
+    found = by_words(store, "rollback journal")
+    assert (names(found), [one["rank"] for one in found]) == (["journal"], [1])
+    assert found[0]["meta"] == {"kind": "text", "year": 2021}
+    assert names(by_words(store, "CHECKPOINT of the log"))[0] == "check"
+    assert set(names(by_words(store, "checkpoint"))) == {"wal", "check"}
+    assert len(by_words(store, "checkpoint", 1)) == 1
+    assert by_words(store, "vacuum") == []
+    assert by_words(store, "") == by_words(store, "?! …") == []
+    scores = [one["score"] for one in by_words(store, "checkpoint pages log")]
+    assert scores == sorted(scores, reverse=True)
+    assert by_words(store, "checkpoint", min_score=max(scores) + 1) == []
+
+
+def test_a_hybrid_collection_is_searched_by_embeddings_too(store):
+    shelve(store)
+    assert names(search(store, AXES[1], 1)) == ["journal"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "operation", "said"),
+    [
+        ("dense", "keyword_search", "mode dense: it cannot be searched by words"),
+        ("keyword", "search", "mode keyword: it cannot be searched by embeddings"),
+    ],
+)
+def test_a_collection_is_searched_as_it_was_made(store, mode, operation, said):
+    shelve(store, mode)
+    query = "log" if operation == "keyword_search" else AXES[0]
+    failure = store.items(operation, [query], collection="shelf", top_k=1)
+    assert isinstance(failure, Failure)
+    assert said in failure.message
+
+
+def test_another_mode_is_refused_and_changes_nothing(store):
+    shelve(store)
+    with pytest.raises(RunError, match="has the mode hybrid, not keyword"):
+        shelve(store, "keyword")
+    assert len(by_words(store, "checkpoint")) == 2
+
+
+def test_chunks_without_embeddings_go_into_no_dense_collection(store):
+    with pytest.raises(RunError, match="mode dense: embed its chunks"):
+        publish(store, [(chunk("a"), None)])
+
+
+@pytest.mark.parametrize(
+    ("where", "right"),
+    [
+        ('meta.kind == "html"', ["check", "wal"]),
+        ('meta.kind != "html"', ["journal", "locks"]),
+        ("meta.year >= 2021", ["check", "journal"]),
+        ("2020 < meta.year < 2022 or meta.kind == 'nothing'", ["journal"]),
+        ("not meta.year > 2020", ["locks", "wal"]),
+        ("meta.year is defined and meta.kind in ['text']", ["journal"]),
+        ("'lock' in meta.tags", ["locks"]),
+        ("meta.tags is not defined", ["check", "journal", "wal"]),
+        ("meta.year == none", ["locks"]),
+        ("meta.kind < 'i' and meta.year != 2020", ["check"]),
+        ("meta.kind < 3", []),
+        ("meta.year == '2020' or meta.year == true", []),
+    ],
+)
+def test_where_is_decided_before_the_best_are_taken(store, where, right):
+    shelve(store)
+    asked = {"where": parse_where(where), "top_k": 4}
+    assert sorted(names(search(store, AXES.sum(axis=0), **asked))) == right
+    words = "log pages locks checkpoint journal"
+    assert sorted(names(by_words(store, words, **asked))) == right
+    one = search(store, AXES[0], top_k=1, where=parse_where(where))
+    assert len(one) == min(1, len(right))
+
+
+def test_replaced_documents_lose_their_words(store):
+    shelve(store, "keyword")
+    row = {**chunk("wal2", "wal"), "text": "It is empty.", "meta": {}}
+    publish(store, [(row, None)], mode="keyword")
+    assert names(by_words(store, "checkpoint")) == ["check"]
+    assert names(by_words(store, "empty")) == ["wal2"]

@@ -1,0 +1,261 @@
+"""The engine: a pool of connections, and a connection of its own that says that it lives."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from teola.runtime.engines.collection_search import add_row, unusable
+from teola.runtime.engines.collection_version import Change, Mode, Row, in_order
+from teola.runtime.engines.protocol import Capabilities, Failure, Request
+from teola.runtime.engines.vector_index import IndexSettings
+from teola.runtime.errors import RunError, UnsupportedError
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+    from psycopg_pool import AsyncConnectionPool
+
+    from teola.runtime.engines.postgres.tables import Collection
+
+MAX_ITEMS = 256
+UNNAMED = "~"
+
+
+class PostgresStore:
+    """Collections in a database: published in one transaction, searched in one statement.
+
+    Those without a name are this engine's: whoever starts later drops what is left of an engine
+    that did not live to do so. Commands are those of the FAISS store.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._variable = str(config.get("url_env") or "DATABASE_URL")
+        self._connections = int(config.get("connections") or 4)
+        self._settings = IndexSettings.of(config)
+        self._language = str(config.get("language") or "english")
+        self._pending: dict[str, dict[str, Row]] = {}
+        self._owner = secrets.randbits(62)
+        self._pool: AsyncConnectionPool[AsyncConnection[Any]] | None = None
+        self._alive: AsyncConnection[Any] | None = None
+
+    async def start(self) -> Capabilities:
+        """Connect, and bring the tables to this version.
+
+        Raises:
+            RunError: there is no driver, no URL, no server or no pgvector.
+        """
+        try:
+            from psycopg import AsyncConnection, OperationalError
+            from psycopg_pool import AsyncConnectionPool
+        except ModuleNotFoundError as error:
+            raise RunError(
+                f"a store on postgres needs {error.name}: pip install 'teola[postgres]'"
+            ) from error
+        url = os.environ.get(self._variable)
+        if not url:
+            raise RunError(
+                f"the environment has no {self._variable}: the URL of the database, as "
+                "postgresql://user:password@host/database"
+            )
+        try:
+            self._alive = await AsyncConnection.connect(url, autocommit=True)
+        except OperationalError as error:
+            raise RunError(f"no database at the URL in {self._variable}: {error}") from error
+        pool = AsyncConnectionPool(
+            url,
+            min_size=1,
+            max_size=self._connections,
+            open=False,
+            check=AsyncConnectionPool.check_connection,
+        )
+        try:
+            await self._begin(self._alive, pool)
+        except BaseException:
+            await pool.close()
+            await self.close()
+            raise
+        return Capabilities(max_items=MAX_ITEMS, details=self._settings.fixed())
+
+    async def _begin(self, alive: AsyncConnection[Any], pool: AsyncConnectionPool[Any]) -> None:
+        from teola.runtime.engines.postgres.schema import migrate
+
+        await migrate(alive)
+        await alive.execute("SELECT pg_advisory_lock(%s)", [self._owner])
+        await pool.open(wait=True)
+        self._pool = pool
+        await self._bury()
+
+    async def close(self) -> None:
+        """Drop what has no name, and part."""
+        self._pending.clear()
+        if self._pool is not None:
+            await self._drop_of(self._owner)
+            await self._pool.close()
+        if self._alive is not None:
+            await self._alive.close()
+        self._pool = self._alive = None
+
+    async def _bury(self) -> None:
+        """Drop the unnamed collections of engines that are no more."""
+        from teola.runtime.engines.postgres.tables import owners
+
+        async with self._transaction() as connection:
+            for owner in await owners(connection):
+                found = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [owner])
+                if (await found.fetchone() or (False,))[0]:
+                    await self._drop_of(owner)
+
+    async def _drop_of(self, owner: int) -> None:
+        from teola.runtime.engines.postgres.tables import drop, owned
+
+        async with self._transaction() as connection:
+            for collection in await owned(connection, owner):
+                await drop(connection, collection)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection[Any]]:
+        if self._pool is None:
+            raise UnsupportedError("the store has not been started")
+        async with self._pool.connection() as connection:
+            yield connection
+
+    def _name(self, name: str) -> str:
+        """What a collection is called in the database: those without a name are of one engine."""
+        return f"{UNNAMED}{self._owner}{name}" if name[:1] == UNNAMED else name
+
+    def _built(self, mode: str) -> dict[str, Any]:
+        vectors = {} if mode == "keyword" else self._settings.fixed()
+        return vectors if mode == "dense" else {**vectors, "language": self._language}
+
+    async def run(self, batch: Sequence[Request]) -> Sequence[Sequence[Any] | Failure]:
+        """See `BatchEngine.run`."""
+        return await asyncio.gather(*map(self._answer, batch))
+
+    async def _answer(self, request: Request) -> Sequence[Any] | Failure:
+        if request.operation == "ingest":
+            rows = self._pending.setdefault(request.common["pending"], {})
+            return [add_row(rows, chunk, vector) for chunk, vector in request.items]
+        if request.operation not in ("search", "keyword_search"):
+            return Failure(
+                "item", f"a store cannot do {request.operation!r}: ingest, search, keyword_search"
+            )
+        try:
+            return await self._search(request)
+        except RunError as error:
+            return Failure("item", str(error))
+
+    async def _search(self, request: Request) -> Sequence[Any]:
+        from teola.runtime.engines.postgres.searches import nearest, prepare, with_words
+        from teola.runtime.engines.postgres.tables import check_built, find
+
+        name, by_words = request.common["collection"], request.operation == "keyword_search"
+        async with self._transaction() as connection:
+            collection = await find(connection, self._name(name))
+            if collection is None:
+                raise RunError(f"there is no collection {name!r}{await self._known(connection)}")
+            check_built(name, collection, self._built(collection.mode))
+            if collection.mode == ("dense" if by_words else "keyword"):
+                what = "words" if by_words else "embeddings"
+                raise RunError(
+                    f"collection {name!r} has the mode {collection.mode}: it cannot be searched by "
+                    f"{what}"
+                )
+            if not collection.filled or request.common["top_k"] < 1:
+                return [[] for _ in request.items]
+            if by_words:
+                return [
+                    await with_words(connection, collection, one, request.common)
+                    for one in request.items
+                ]
+            await prepare(connection, self._settings)
+            return [
+                _unlike(name, collection, one)
+                or await nearest(connection, collection, one, request.common)
+                for one in request.items
+            ]
+
+    async def _known(self, connection: AsyncConnection[Any]) -> str:
+        from teola.runtime.engines.postgres.tables import names
+
+        known = ", ".join(repr(name) for name in await names(connection, None))
+        return f": there are {known}" if known else ""
+
+    async def control(self, command: str, arguments: Mapping[str, Any]) -> Any:
+        """See `FaissStore`.
+
+        Raises:
+            RunError: the pending chunks do not go into the collection; it is as it was.
+            UnsupportedError: an unknown command.
+        """
+        if command == "publish":
+            return await self._publish(**arguments)
+        if command == "discard":
+            return self._pending.pop(arguments["pending"], None) is not None
+        if command == "drop":
+            return await self._drop(arguments["collection"])
+        if command == "describe":
+            return await self._describe(arguments.get("collection"))
+        raise UnsupportedError(
+            f"stores know no command {command!r}: publish, discard, drop or describe"
+        )
+
+    async def _publish(
+        self,
+        collection: str,
+        pending: str,
+        fingerprint: str | None = None,
+        documents: Sequence[str] = (),
+        mode: Mode = "dense",
+    ) -> dict[str, Any]:
+        from teola.runtime.engines.postgres.tables import published
+
+        rows = in_order(self._pending.get(pending, {}).values())
+        change = Change(rows, documents, fingerprint, mode)
+        owner = self._owner if collection[:1] == UNNAMED else None
+        async with self._transaction() as connection:
+            count = await published(
+                connection, collection, self._name(collection), change, self._built(mode), owner
+            )
+        self._pending.pop(pending, None)
+        return {"count": count}
+
+    async def _drop(self, name: str) -> bool:
+        from teola.runtime.engines.postgres.tables import drop, find
+
+        async with self._transaction() as connection:
+            collection = await find(connection, self._name(name), lock=True)
+            if collection is not None:
+                await drop(connection, collection)
+            return collection is not None
+
+    async def _describe(self, name: str | None) -> Any:
+        from teola.runtime.engines.postgres.tables import describe, names
+
+        async with self._transaction() as connection:
+            if name is not None:
+                return await describe(connection, self._name(name))
+            mine = f"{UNNAMED}{self._owner}"
+            return {
+                "collections": {
+                    one.removeprefix(mine): await describe(connection, one)
+                    for one in await names(connection, self._owner)
+                },
+                "pending": sorted(self._pending),
+            }
+
+
+def _unlike(name: str, collection: Collection, query: Any) -> Failure | None:
+    """Why an embedding cannot be searched with."""
+    if problem := unusable(query):
+        return Failure("item", f"the embedding to search with {problem}")
+    if len(query) != collection.dimension:
+        return Failure(
+            "item",
+            f"the embedding has {len(query)} dimensions, collection {name!r} has "
+            f"{collection.dimension}: search with the embedder that indexed it",
+        )
+    return None

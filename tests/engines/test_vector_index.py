@@ -1,0 +1,144 @@
+"""A flat index gives what sorting all similarities gives; the others nearly that, and quicker."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from teola.runtime.engines.vector_index import EXACT_ROWS, IndexSettings, VectorIndex
+
+KINDS = ("flat", "hnsw", "ivf")
+SMALL_NUMBERS = st.integers(-2, 2).map(np.float32)
+
+
+def expected(vectors, query, count, metric, among=None):
+    """Whole numbers: both ways of computing are exact."""
+    scores = vectors @ query if metric == "inner_product" else -((vectors - query) ** 2).sum(1)
+    places = range(len(vectors)) if among is None else among
+    order = sorted(places, key=lambda place: (-scores[place], place))
+    return [(place, float(scores[place])) for place in order[:count]]
+
+
+def index_of(vectors, kind="flat", metric="cosine", **settings):
+    empty = VectorIndex(IndexSettings(kind, metric, **settings))
+    return VectorIndex.of(empty.settings, empty.prepared(np.asarray(vectors, np.float32)))
+
+
+def clustered(count, dimension=24, seed=1):
+    """Vectors in some clusters, and queries near to some of them."""
+    numbers = np.random.default_rng(seed)
+    centres = numbers.standard_normal((40, dimension))
+    rows = centres[numbers.integers(40, size=count)]
+    rows = rows + 0.3 * numbers.standard_normal((count, dimension))
+    queries = rows[:50] + 0.1 * numbers.standard_normal((50, dimension))
+    return rows.astype(np.float32), queries.astype(np.float32)
+
+
+def recall(index, exact, queries, count=10, among=None):
+    found = [{at for at, _ in index.nearest(query, count, among)} for query in queries]
+    right = [{at for at, _ in exact.nearest(query, count, among)} for query in queries]
+    return np.mean([len(a & b) / len(b) for a, b in zip(found, right, strict=True)])
+
+
+@pytest.mark.parametrize("metric", ["inner_product", "l2"])
+@given(
+    vectors=arrays.arrays(
+        np.float32, st.tuples(st.integers(1, 30), st.just(3)), elements=SMALL_NUMBERS
+    ),
+    query=arrays.arrays(np.float32, 3, elements=SMALL_NUMBERS),
+    count=st.integers(0, 35),
+    data=st.data(),
+)
+def test_ties_come_in_order_for_every_count(metric, vectors, query, count, data):
+    index = index_of(vectors, metric=metric)
+    assert index.nearest(query, count) == expected(vectors, query, count, metric)
+    among = data.draw(st.lists(st.integers(0, len(vectors) - 1), unique=True).map(sorted))
+    assert index.nearest(query, count, np.array(among, np.int64)) == expected(
+        vectors, query, count, metric, among
+    )
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+@given(
+    vectors=arrays.arrays(
+        np.float32, st.tuples(st.integers(1, 60), st.just(3)), elements=SMALL_NUMBERS
+    ),
+    query=arrays.arrays(np.float32, 3, elements=SMALL_NUMBERS),
+    data=st.data(),
+)
+def test_among_few_places_every_index_is_exact(kind, vectors, query, data):
+    among = data.draw(st.lists(st.integers(0, len(vectors) - 1), unique=True).map(sorted))
+    found = index_of(vectors, kind, "l2").nearest(query, 5, np.array(among, np.int64))
+    assert found == expected(vectors, query, 5, "l2", among)
+
+
+@pytest.mark.parametrize("count", [1, 5, 99, 100, 150, 400])
+def test_many_equal_rows_come_in_order(count):
+    vectors = np.tile(np.array([[3.0, 4.0], [0.6, 0.8]], np.float32), (150, 1))
+    index = index_of(vectors, metric="inner_product")
+    places = [place for place, _ in index.nearest(vectors[0], count)]
+    in_order = [*range(0, 300, 2), *range(1, 300, 2)]
+    assert places == in_order[:count]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_index_of_nothing_has_no_neighbours(kind):
+    index = VectorIndex(IndexSettings(kind))
+    assert (index.dimension, index.nearest(np.ones(3, np.float32), 5)) == (0, [])
+    assert index.rows().shape == (0, 0)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "inner_product", "l2"])
+@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+def test_approximate_indexes_find_nearly_all(kind, metric):
+    rows, queries = clustered(6000)
+    index, exact = index_of(rows, kind, metric), index_of(rows, "flat", metric)
+    assert recall(index, exact, queries) >= 0.95
+    (best, score), *_ = index.nearest(queries[0], 3)
+    assert dict(exact.nearest(queries[0], 10))[best] == pytest.approx(score, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+def test_approximate_indexes_find_nearly_all_among_many_places(kind):
+    rows, queries = clustered(12_000)
+    among = np.arange(0, len(rows), 2)
+    assert len(among) > EXACT_ROWS
+    index, exact = index_of(rows, kind), index_of(rows)
+    assert recall(index, exact, queries, among=among) >= 0.95
+    assert all(at % 2 == 0 for at, _ in index.nearest(queries[0], 50, among))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_index_depends_on_nothing_but_its_rows(kind, tmp_path):
+    """Made twice, or read from a file, it finds the same with the same scores."""
+    rows, queries = clustered(3000)
+    index = index_of(rows, kind)
+    index.save(tmp_path / "index")
+    loaded = VectorIndex.load(index.settings, tmp_path / "index")
+    for query in queries:
+        found = index.nearest(query, 10)
+        assert found == index_of(rows, kind).nearest(query, 10) == loaded.nearest(query, 10)
+    few = np.array([5, 17, 2999])
+    assert index.nearest(queries[0], 2, few) == loaded.nearest(queries[0], 2, few)
+    assert np.array_equal(index.rows(), loaded.rows())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_extended_index_has_all_and_leaves_the_old_one(kind):
+    rows, queries = clustered(2000)
+    old = index_of(rows[:1500], kind)
+    before = old.nearest(queries[0], 10)
+    new = old.extended(old.prepared(rows[1500:]))
+    assert (len(old.rows()), len(new.rows())) == (1500, 2000)
+    assert old.nearest(queries[0], 10) == before
+    assert np.array_equal(new.rows(), index_of(rows).rows())
+    assert recall(new, index_of(rows), queries) >= 0.95
+
+
+def test_few_rows_are_few_clusters():
+    """More clusters are asked for than the rows allow."""
+    rows, _ = clustered(50)
+    index = index_of(rows, "ivf", nlist=1000)
+    assert [at for at, _ in index.nearest(rows[7], 1)] == [7]
+    assert len(index.nearest(rows[7], 50)) == 50
