@@ -1,0 +1,158 @@
+"""A language model on a server that speaks OpenAI's protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from teola.compiler.engine_settings_openai import OPENAI_URL
+from teola.runtime.engines.openai.answer import Answer
+from teola.runtime.engines.openai.requests import GRAMMARS, Endpoint
+from teola.runtime.engines.openai.server import REFUSED, Server
+from teola.runtime.engines.protocol import Capabilities, Emit, Generate, TokenEvent
+from teola.runtime.errors import RunError, UnsupportedError
+
+SAMPLING = frozenset({"temperature", "top_p", "stop", "seed"})
+BLOCK_TOKENS = 16
+"""Of the prefix cache of a server of one's own: vLLM's, on a GPU."""
+BOUNDLESS = 1 << 20
+"""Tokens of a request where nobody says how many there may be: the server refuses what it must."""
+PROBE = Generate("probe", (0, 0, 0), max_tokens=1)
+NO_ENDPOINT = (404, 405, 501)
+
+
+class OpenAILLM:
+    """Asks a server, one request for each call; what it cannot do the server says in its errors.
+
+    Prompts go as tokens where the tokenizer is known and the server takes them, else as messages.
+    Of its KV nothing is known: as many requests run at once as the settings say.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
+        self._server = Server(config)
+        self._endpoint = Endpoint(chat=True)
+        self._emit: Emit = _drop
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def listen(self, emit: Emit) -> None:
+        """See `LLMEngine.listen`."""
+        self._emit = emit
+
+    async def start(self) -> Capabilities:
+        """Find out what the server can do: one token is generated where prompts may go as tokens.
+
+        Raises:
+            RunError: prompts are to go as tokens, and the server does not take them.
+        """
+        about = await self._server.open()
+        self._endpoint = await self._choose(str(self._config["api"]))
+        context = int(self._config.get("context_tokens") or about.get("max_model_len") or 0)
+        most = int(self._config["max_requests"])
+        takes_tokens = not self._endpoint.chat
+        return Capabilities(
+            context=context,
+            kv_tokens=most * (context or BOUNDLESS),
+            max_requests=most,
+            prefix_cache=takes_tokens and bool(self._config.get("warm_ups")),
+            block_tokens=BLOCK_TOKENS,
+            continues=self._endpoint.tells_tokens,
+            takes_tokens=takes_tokens,
+            sampling=SAMPLING,
+            grammars=GRAMMARS[str(self._config["structured_outputs"])],
+            details={"api": self._endpoint.path, "server": self._server.url},
+        )
+
+    async def _choose(self, api: str) -> Endpoint:
+        limit = "max_completion_tokens" if self._server.url == OPENAI_URL else "max_tokens"
+        if api == "chat" or (api == "auto" and not self._config.get("path")):
+            return Endpoint(chat=True, limit=limit)
+        if not self._config.get("path"):
+            raise RunError(
+                "api: completions sends prompts as tokens, and it is not known whose: give the "
+                "engine the folder of the model's tokenizer, path: FOLDER"
+            )
+        for tells_tokens in (True, False):
+            endpoint = Endpoint(chat=False, tells_tokens=tells_tokens)
+            if await self._takes(endpoint):
+                return endpoint
+        if api == "auto":
+            return Endpoint(chat=True, limit=limit)
+        raise RunError(
+            f"the server at {self._server.url} takes no prompts that are tokens: api: chat, or auto"
+        )
+
+    async def _takes(self, endpoint: Endpoint) -> bool:
+        """Whether the server takes the tokens of a prompt for what they are."""
+        import openai
+
+        try:
+            reply = await self._server.post(endpoint.path, endpoint.body(PROBE))
+        except openai.APIStatusError as error:
+            if error.status_code in (*REFUSED, *NO_ENDPOINT):
+                return False
+            raise RunError(self._server.failure(error).message) from error
+        except openai.APIError as error:
+            raise RunError(self._server.failure(error).message) from error
+        if not isinstance(reply, Mapping) or not reply.get("choices"):
+            return False
+        counted = (reply.get("usage") or {}).get("prompt_tokens", len(PROBE.tokens))
+        tells_tokens = "token_ids" in reply["choices"][0]
+        return counted == len(PROBE.tokens) and (tells_tokens or not endpoint.tells_tokens)
+
+    async def close(self) -> None:
+        """Break off what runs."""
+        await self.abort(list(self._running))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.close()
+
+    async def submit(self, requests: Sequence[Generate]) -> None:
+        """See `LLMEngine.submit`."""
+        loop = asyncio.get_running_loop()
+        for request in requests:
+            self._running[request.id] = task = loop.create_task(self._run(request))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, request: Generate) -> None:
+        by_token = self._endpoint.tells_tokens and not request.sampling.stop
+        answer = Answer(request, by_token=by_token)
+        try:
+            body = self._endpoint.body(request)
+            async with self._server.stream(self._endpoint.path, body) as parts:
+                async for part in parts:
+                    self._tell(answer.take(part))
+            last = answer.end()
+        except Exception as error:  # noqa: BLE001 - whatever the client raises becomes the call's error
+            last = answer.broken(self._server.failure(error))
+        if self._running.pop(request.id, None) is not None:
+            self._emit([_warmed(last) if request.warm else last])
+
+    def _tell(self, event: TokenEvent | None) -> None:
+        if event is not None and event.id in self._running:
+            self._emit([event])
+
+    async def abort(self, ids: Sequence[str]) -> None:
+        """See `LLMEngine.abort`; the server sees the connection close."""
+        for one in ids:
+            if (task := self._running.pop(one, None)) is not None:
+                task.cancel()
+
+    async def control(self, command: str, arguments: Mapping[str, Any]) -> Any:
+        """``describe``: how many requests run."""
+        if command != "describe":
+            raise UnsupportedError(f"LLM engines know no command {command!r}: describe")
+        return {"running": len(self._running)}
+
+
+def _warmed(event: TokenEvent) -> TokenEvent:
+    """Nobody wants what a warm-up gave."""
+    if event.failure is not None:
+        return event
+    return TokenEvent(event.id, (), "length", cached=event.cached)
+
+
+def _drop(_events: Sequence[TokenEvent]) -> None:
+    """Nobody listens."""

@@ -1,0 +1,60 @@
+"""What a request is in the words of OpenAI's protocol, and of vLLM's where it has none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from teola.runtime.engines.protocol import Generate, Grammar
+
+GRAMMARS: Mapping[str, frozenset[str]] = {
+    "none": frozenset(),
+    "json_schema": frozenset({"json_schema"}),
+    "vllm": frozenset({"json_schema", "choices"}),
+}
+"""The setting ``structured_outputs`` -> what of `Grammar` the server then has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """How an LLM is asked: as ``chat``, else with the tokens of the prompt; ``tells_tokens``: it
+    answers with tokens, too. ``limit`` is its word for the length of an answer."""
+
+    chat: bool
+    tells_tokens: bool = False
+    limit: str = "max_tokens"
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return "/chat/completions" if self.chat else "/completions"
+
+    def body(self, request: Generate) -> dict[str, Any]:
+        """A request's fields; those that are None are left out."""
+        sampling = request.sampling
+        return {
+            **self._prompt(request),
+            self.limit: request.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p if sampling.top_p < 1 else None,
+            "stop": list(sampling.stop) or None,
+            "seed": sampling.seed,
+            "ignore_eos": request.ignore_eos or None,
+            **_grammar(request.grammar),
+        }
+
+    def _prompt(self, request: Generate) -> dict[str, Any]:
+        if self.chat:
+            return {"messages": [dict(message) for message in request.messages]}
+        return {"prompt": list(request.tokens), "return_token_ids": self.tells_tokens or None}
+
+
+def _grammar(grammar: Grammar | None) -> dict[str, Any]:
+    if grammar is None:
+        return {}
+    if grammar.json_schema is None:
+        return {"structured_outputs": {"choice": list(grammar.choices)}}
+    schema = {"name": "answer", "strict": True, "schema": json.loads(grammar.json_schema)}
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}
