@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from teola.compiler.engines import orders_ingest
 from teola.compiler.graph.pgraph import Const, Json, Node, Operand, Primitive, Ref, Region
 from teola.compiler.modules.definition import Entry, Prompt
 from teola.compiler.modules.llm import LLMSettings
@@ -18,15 +19,21 @@ TEXT_OUTPUT: dict[str, Json] = {"shape": "text", "on_short": "keep"}
 
 
 class Build:
-    """Collects the nodes of one module, in order; ``ports`` is where every earlier port is."""
+    """Collects the nodes of one module, in order; ``ports`` is where every earlier port is,
+    ``engines`` are the settings of all engines by name."""
 
     def __init__(
-        self, module: ModuleNode, ports: Mapping[tuple[str, str], Ref], nodes: list[Node]
+        self,
+        module: ModuleNode,
+        ports: Mapping[tuple[str, str], Ref],
+        nodes: list[Node],
+        engines: Mapping[str, Mapping[str, Json]],
     ) -> None:
         self.module = module
         self.settings = module.settings
         self._ports = ports
         self._nodes = nodes
+        self._engines = engines
         self._ids: set[str] = set()
         self._inputs: dict[str, Operand] = {}
 
@@ -64,6 +71,11 @@ class Build:
             )
         )
         return name
+
+    @property
+    def orders_ingest(self) -> bool:
+        """Whether the module's store must have all that it ingests at once."""
+        return orders_ingest(self._engines[self.module.engines["store"]])
 
     def source(self, operand: Operand, operation: str, name: str) -> Operand | None:
         """The input ``name`` of the primitive that ``operand`` comes from, where it is of that

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -79,15 +79,21 @@ def _no_problems(_: Any) -> Iterable[Problem]:
     return ()
 
 
+def _nothing(_: Any) -> Collection[str]:
+    return ()
+
+
 @dataclass(frozen=True)
 class ModuleDefinition:
     """One word of the vocabulary (``uses:``).
 
     ``engines`` are the kinds of engine the module runs on: each kind is a setting that names one.
     ``one_of`` groups values of which exactly one is bound. ``open_inputs``: further inputs are
-    accepted, for its templates. ``outputs`` gives the ports, ``prompts`` the prompts in effect and
-    ``problems`` what is wrong among the settings, all for given settings. ``lower`` adds the
-    module's primitives to a ``Build`` and returns where each output port comes from.
+    accepted, for its templates and expressions. For given settings ``outputs`` gives the ports,
+    ``prompts`` the prompts in effect, ``problems`` what is wrong among the settings, ``unneeded``
+    the engines that it does without, and ``mentions`` the further inputs that its settings use
+    outside of prompts. ``lower`` adds the module's primitives to a ``Build`` and returns where each
+    output port comes from.
     """
 
     name: str
@@ -101,6 +107,8 @@ class ModuleDefinition:
     open_inputs: bool = False
     prompts: Callable[[Any], Mapping[str, Prompt]] = _no_prompts
     problems: Callable[[Any], Iterable[Problem]] = _no_problems
+    unneeded: Callable[[Any], Collection[str]] = _nothing
+    mentions: Callable[[Any], Iterable[str]] = _nothing
 
     @property
     def parameters(self) -> tuple[str, ...]:

@@ -10,15 +10,17 @@ from pydantic import Field
 from teola.compiler.graph.pgraph import Const, Ref
 from teola.compiler.modules.build import Build
 from teola.compiler.modules.definition import ModuleDefinition, Problem, Prompt
-from teola.compiler.modules.llm import OutputShape, PromptSettings, one_prompt, prompt_of, shape_of
-from teola.compiler.types import TEXT, Type, parse_type
+from teola.compiler.modules.llm import PromptSettings, one_prompt, prompt_of
+from teola.compiler.modules.output import PORTS, Output, output_problems, wanted
+from teola.compiler.types import TEXT, Type
 
 
 class GenerateSettings(PromptSettings):
     """Settings of ``generate``."""
 
     output: Annotated[
-        OutputShape, Field(description="Shape: text, lines, or {lines: {count: 3}}")
+        Output,
+        Field(description="Shape: text, lines, json, json_list, bool, or {lines: {count: 3}}"),
     ] = "text"
 
 
@@ -28,15 +30,14 @@ def prompts(settings: GenerateSettings) -> Mapping[str, Prompt]:
 
 
 def problems(settings: GenerateSettings) -> Iterable[Problem]:
-    """There is exactly one prompt."""
-    return one_prompt(settings, required=True)
+    """There is exactly one prompt, and the output is one shape."""
+    return (*one_prompt(settings, required=True), *output_problems(settings.output))
 
 
 def outputs(settings: GenerateSettings) -> Mapping[str, Type]:
     """The shape's port, and the raw text."""
-    shape, _ = shape_of(settings.output)
-    ports = {"lines": parse_type("list<text>")} if shape["shape"] == "lines" else {}
-    return {**ports, "text": TEXT}
+    shape = wanted(settings.output).shape
+    return {shape: PORTS[shape], "text": TEXT}
 
 
 def lower(build: Build) -> Mapping[str, Ref]:
@@ -44,11 +45,11 @@ def lower(build: Build) -> Mapping[str, Ref]:
     settings = build.settings
     if not isinstance(settings, GenerateSettings):
         raise TypeError("generate needs its own settings")
-    shape, count = shape_of(settings.output)
+    output = wanted(settings.output)
     answer = build.call(
         prompts(settings)["prompt"],
-        output=shape,
-        count=Const(count) if count is not None else None,
+        output=output.config,
+        count=Const(output.count) if output.count is not None else None,
     )
     return {port: Ref(answer, port) for port in outputs(settings)}
 

@@ -1,4 +1,4 @@
-"""What LLM modules share: the model, sampling, prompts, and the shapes of their output."""
+"""What LLM modules share: the model, sampling, and prompts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pydantic import Field
 
 from teola.compiler.graph.pgraph import Json
 from teola.compiler.modules.definition import Entry, Problem, Prompt, Settings
+
+Text = Annotated[str, Field(min_length=1)]
 
 
 class Sampling(Settings):
@@ -23,7 +25,10 @@ class Sampling(Settings):
         float | None, Field(gt=0, le=1, description="Sample from this share of the probability")
     ] = None
     max_tokens: Annotated[int, Field(ge=1, description="New tokens at most")] = 256
-    stop: Annotated[str | list[str] | None, Field(description="Texts that end the answer")] = None
+    stop: Annotated[
+        Text | list[Text] | None,
+        Field(description="Texts that end the answer"),
+    ] = None
     seed: Annotated[int | None, Field(ge=0, description="Seed beside the run's own")] = None
     ignore_eos: Annotated[bool, Field(description="Go on to max_tokens: for measuring")] = False
 
@@ -109,32 +114,3 @@ def one_prompt(settings: PromptSettings, *, required: bool = False) -> Iterable[
         yield Problem((), "there is no prompt", "add prompt:, messages: or prompt_file:")
     if settings.messages == []:
         yield Problem(("messages",), "messages is empty", "write at least one {role, content}")
-
-
-class LinesShape(Settings):
-    """A list of lines."""
-
-    noun: ClassVar[str] = "lines"
-
-    count: Annotated[int | None, Field(ge=1, description="Lines wanted")] = None
-    on_short: Annotated[
-        Literal["keep", "error"], Field(description="What fewer lines than wanted are")
-    ] = "keep"
-
-
-class LinesOutput(Settings):
-    """``output: {lines: {count: 3}}``."""
-
-    noun: ClassVar[str] = "output"
-
-    lines: LinesShape
-
-
-OutputShape = Literal["text", "lines"] | LinesOutput
-
-
-def shape_of(output: OutputShape) -> tuple[dict[str, Json], int | None]:
-    """The decode's ``output`` config and the wanted number of items."""
-    if isinstance(output, LinesOutput):
-        return {"shape": "lines", "on_short": output.lines.on_short}, output.lines.count
-    return {"shape": output, "on_short": "keep"}, None

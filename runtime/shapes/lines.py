@@ -1,36 +1,29 @@
-"""Incremental parsers of what an LLM writes: text, and lines that become items as they end."""
+"""Lines that become items as they end."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
+
+from teola.runtime.engines.protocol import Grammar
 
 _MARKER = re.compile(r"^\s*(?:(?:[-*•–+]|\(?\d{1,3}[.):]|#+)(?:\s+|$)|\(?\d{1,3}\)\s*)")
-
-
-class TextShape:
-    """The raw text."""
-
-    full = False
-
-    def push(self, text: str) -> tuple[str, list[str]]:
-        """Take more text; returns the part of it that counts, and the items it completes."""
-        return text, []
-
-    def finish(self, truncated: bool) -> list[str]:
-        """The items that the end completes; ``truncated``: the token limit cut the text off."""
-        return []
 
 
 class LinesShape:
     """One item a line: blank lines, list marks and repetitions dropped.
 
-    ``count``: decoding stops once so many items are complete (None: no limit). ``exclude``: lines
+    ``wanted``: decoding stops once so many items are complete (None: no limit). ``exclude``: lines
     that count as repetitions from the start.
     """
 
-    def __init__(self, count: int | None, exclude: Iterable[str] = ()) -> None:
-        self.count = count
+    port = "lines"
+    value: Any = None
+    grammar: Grammar | None = None
+
+    def __init__(self, wanted: int | None, exclude: Iterable[str] = ()) -> None:
+        self.wanted = wanted
         self.seen = {clean_line(line) for line in exclude}
         self.found = 0
         self.rest = ""
@@ -38,7 +31,7 @@ class LinesShape:
     @property
     def full(self) -> bool:
         """Whether all items are there."""
-        return self.count is not None and self.found >= self.count
+        return self.wanted is not None and self.found >= self.wanted
 
     def push(self, text: str) -> tuple[str, list[str]]:
         """Take more text; what follows the last item's line end does not count."""
