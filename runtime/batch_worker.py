@@ -23,7 +23,8 @@ from teola.runtime.watchdog import GRACE_S, Watchdog
 Results: TypeAlias = Sequence[Sequence[Any] | Failure]
 FULL_S = 0.05
 MOST_FULL_S = 2.0
-"""A replica whose engine is full is left alone for FULL_S, twice as long each time it still is."""
+"""A replica whose engine is full is left alone for FULL_S, twice as long each time it still is, and
+never for less than it has asked for."""
 
 HUNG = f"it hangs: a batch is not back {GRACE_S:g} s after the last of its tasks timed out"
 
@@ -167,7 +168,10 @@ class BatchWorker:
             self.budget.halve(items)
         elif not kinds:
             self.budget.done(items)
-        self._full_s = min(MOST_FULL_S, 2 * self._full_s or FULL_S) if "full" in kinds else 0.0
+        full_s = min(MOST_FULL_S, 2 * self._full_s or FULL_S) if "full" in kinds else 0.0
+        self._full_s = max(
+            full_s, *(one.after_s for one in results if isinstance(one, Failure)), 0.0
+        )
 
     def _stalled(self) -> bool:
         """Whether nobody waits any more for what runs, and a clock of it has run out."""

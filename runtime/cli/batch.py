@@ -17,9 +17,11 @@ from rich.console import Console
 from teola.runtime.batch import Answer, Batch, Policy, Stream
 from teola.runtime.cli.batch_progress import BatchProgress, open_batch_progress
 from teola.runtime.cli.batch_report import lines, recorded, summary
+from teola.runtime.cli.batch_timeline import BatchTimeline
 from teola.runtime.cli.ending import ROWS_FAILED, TERMINATED, CommandError, say
 from teola.runtime.cli.execution import cancel_on_terminate
 from teola.runtime.cli.terminal import is_terminal, printable, write_now
+from teola.runtime.cli.watching import watched
 from teola.runtime.collector import rare_collection
 from teola.runtime.runner import Runner
 
@@ -33,7 +35,7 @@ STANDARD = "-"
 
 @dataclass(frozen=True, slots=True)
 class BatchWishes:
-    """How a batch is to be made and shown."""
+    """How a batch is to be made and shown; ``profile`` is what its timeline is predicted with."""
 
     questions: str
     answers: str
@@ -43,6 +45,9 @@ class BatchWishes:
     share: bool = True
     as_json: bool = False
     quiet: bool = False
+    timeline: bool = False
+    trace: Path | None = None
+    profile: Path | None = None
 
 
 def check_words(wishes: BatchWishes, inputs: Sequence[str]) -> None:
@@ -66,8 +71,15 @@ def check_words(wishes: BatchWishes, inputs: Sequence[str]) -> None:
     if wishes.questions == STANDARD and any(word.endswith("=@-") for word in inputs):
         raise CommandError("--batch - and -i NAME=@- both read standard input: give one a file")
     questions, answers = Path(wishes.questions), Path(wishes.answers)
-    if questions.is_file() and answers.is_file() and questions.samefile(answers):
+    if _one_file(questions, answers):
         raise CommandError(f"--out {wishes.answers}: these are the questions")
+    for path, what in ((questions, "questions"), (answers, "answers")):
+        if wishes.trace is not None and _one_file(path, wishes.trace):
+            raise CommandError(f"--trace {wishes.trace}: these are the {what}")
+
+
+def _one_file(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and one.samefile(other)
 
 
 def run_rows(plan: Plan, values: Mapping[str, Json], wishes: BatchWishes) -> None:
@@ -102,8 +114,9 @@ def run_rows(plan: Plan, values: Mapping[str, Json], wishes: BatchWishes) -> Non
             quiet=wishes.quiet,
             shared=to_output and is_terminal(sys.stdout),
         )
+        timeline = BatchTimeline() if wishes.timeline else None
         try:
-            _run(plan, batch, wishes, progress)
+            _run(plan, batch, wishes, progress, timeline)
         except BaseException as error:
             if not to_output and not isinstance(error, BrokenPipeError):
                 say(
@@ -114,6 +127,8 @@ def run_rows(plan: Plan, values: Mapping[str, Json], wishes: BatchWishes) -> Non
                 say("terminated")
                 raise typer.Exit(TERMINATED) from None
             raise
+    if timeline is not None:
+        timeline.show(console, tally, wishes.profile)
     if wishes.as_json:
         write_now(json.dumps(summary(tally), indent=2) + "\n")
     if not wishes.quiet:
@@ -122,18 +137,29 @@ def run_rows(plan: Plan, values: Mapping[str, Json], wishes: BatchWishes) -> Non
         raise typer.Exit(ROWS_FAILED)
 
 
-def _run(plan: Plan, batch: Batch, wishes: BatchWishes, progress: BatchProgress) -> None:
+def _run(
+    plan: Plan,
+    batch: Batch,
+    wishes: BatchWishes,
+    progress: BatchProgress,
+    timeline: BatchTimeline | None,
+) -> None:
     """Run what is left, if something is."""
     if batch.tally.recorded == batch.tally.total:
         return
 
-    def ended(_: Answer) -> None:
+    def ended(answer: Answer) -> None:
         progress.row()
+        if timeline is not None:
+            timeline.ended(answer)
 
     async def execute() -> None:
         cancel_on_terminate()
         async with Runner(plan, share=wishes.share, on_engine=progress.engine) as runner:
-            await batch.run(runner, concurrency=wishes.concurrency, on_answer=ended)
+            if timeline is not None:
+                runner.pool.observe(timeline)
+            with watched(runner.pool, wishes.trace):
+                await batch.run(runner, concurrency=wishes.concurrency, on_answer=ended)
 
     progress.start()
     try:

@@ -42,6 +42,7 @@ class Wishes:
     """How a run is to be made and shown; ``profile`` is what its timeline is predicted with."""
 
     share: bool = True
+    seed: int = 0
     as_json: bool = False
     quiet: bool = False
     timeline: bool = False
@@ -67,13 +68,14 @@ def run_plan(plan: Plan, values: Mapping[str, Json], wishes: Wishes) -> None:
 async def _execute(plan: Plan, values: Mapping[str, Json], wishes: Wishes) -> None:
     cancel_on_terminate()
     with open_display(plan, wishes) as display:
-        async with Runner(plan, share=wishes.share, on_engine=display.feed) as runner:
+        share, seed = wishes.share, wishes.seed
+        async with Runner(plan, share=share, seed=seed, on_engine=display.feed) as runner:
             log = runner.pool.observe(WorkLog()) if wishes.timeline else None
             with watched(runner.pool, wishes.trace):
                 result = await _run(runner, values, display)
                 write_result(result, plan, wishes, display)
             if log is not None:
-                show_timeline(display.console, log, result, wishes.profile)
+                show_timeline(display.console, log.timeline(result), result, wishes.profile)
 
 
 def cancel_on_terminate() -> None:

@@ -15,6 +15,7 @@ from teola.compiler.locations import find_workflow, gallery
 from teola.runtime.cli.progress import open_progress
 from teola.runtime.cli.sources import read_plan, refuse_unknown
 from teola.runtime.cli.state import RunState
+from teola.runtime.engines import find_entry
 from teola.runtime.events import EngineStatus
 from teola.runtime.models import fetch as fetch_model
 
@@ -54,7 +55,8 @@ def models_of(plan: Plan) -> list[str]:
     names = [
         str(config["model"])
         for config in plan.graph.engines.values()
-        if config.get("model") and not config.get("path") and config.get("backend") != "fake"
+        if find_entry(str(config["kind"]), str(config["backend"])).weights
+        and not config.get("path")
     ]
     return list(dict.fromkeys(names))
 

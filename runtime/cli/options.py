@@ -138,6 +138,15 @@ AcceptChanges = Annotated[
 ]
 
 
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        help="What calls above temperature 0 draw with: runs of equal seeds are equal. Default: 0.",
+        show_default=False,
+    ),
+]
 ShowTimeline = Annotated[
     bool,
     typer.Option(

@@ -21,6 +21,7 @@ from teola.runtime.cli.options import (
     Profile,
     Quiet,
     RetryErrors,
+    Seed,
     Sets,
     ShowTimeline,
     Trace,
@@ -84,6 +85,7 @@ def run(
     ignore_extra: IgnoreExtra = False,
     retry_errors: RetryErrors = False,
     accept_changes: AcceptChanges = False,
+    seed: Seed = None,
     timeline: ShowTimeline = False,
     trace: Trace = None,
     quiet: Quiet = False,
@@ -104,9 +106,15 @@ def run(
         plan = read_plan(
             file, level=level, passes=passes, disable=disable, sets=sets, profile=profile
         )
+        from teola.runtime.cli.watching import check_trace
+
+        check_trace(trace)
         if batch is not None:
-            if timeline or trace:
-                raise CommandError("--timeline and --trace show one run: leave them out of --batch")
+            if seed is not None:
+                raise CommandError(
+                    "--seed is for one run: the rows of --batch draw with the seed 0, and with "
+                    "sampling.seed where a module has one"
+                )
             from teola.runtime.batch import CONCURRENCY, Policy
             from teola.runtime.cli.batch import BatchWishes, check_words, run_rows
 
@@ -119,6 +127,9 @@ def run(
                 share=not no_share,
                 as_json=as_json,
                 quiet=quiet,
+                timeline=timeline,
+                trace=trace,
+                profile=profile,
             )
             check_words(wishes, inputs)
             run_rows(plan, read_inputs(inputs, plan.graph.inputs, whole=False), wishes)
@@ -130,11 +141,10 @@ def run(
             )
         values = read_inputs(inputs, plan.graph.inputs)
         from teola.runtime.cli.execution import Wishes, run_plan
-        from teola.runtime.cli.watching import check_trace
 
-        check_trace(trace)
         wants = Wishes(
             share=not no_share,
+            seed=seed or 0,
             as_json=as_json,
             quiet=quiet,
             timeline=timeline,

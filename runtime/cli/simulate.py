@@ -27,6 +27,7 @@ from teola.runtime.cli.simulate_options import (
     Assume,
     Deviation,
     Files,
+    MaxWait,
     MostReplicas,
     NoShare,
     Objectives,
@@ -75,6 +76,7 @@ def simulate(
     trace: Traces,
     seed: Seed = 0,
     policy: Policy = None,
+    max_wait: MaxWait = None,
     assume: Assume,
     spread: Deviation = 0.5,
     same: Same,
@@ -131,6 +133,7 @@ def simulate(
             simulate_together,
             profile=profile,
             policy=DEFAULT_POLICY if policy is None else policy,
+            max_wait_s=max_wait,
             share=not no_share,
         )
         counts, objectives = read_replicas(replicas), read_objectives(slo, names)

@@ -62,6 +62,15 @@ Policy = Annotated[
         "remaining-work (default).",
     ),
 ]
+MaxWait = Annotated[
+    float | None,
+    typer.Option(
+        "--max-wait",
+        metavar="SECONDS",
+        min=0,
+        help="What has waited for so long on an engine goes next, whatever the policy says.",
+    ),
+]
 Assume = Annotated[
     list[str],
     typer.Option(

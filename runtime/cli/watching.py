@@ -12,16 +12,15 @@ from rich.text import Text
 from teola.compiler.errors import CompileError
 from teola.runtime.cli.ending import CommandError, say
 from teola.runtime.cli.gantt import Paper, gantt
-from teola.runtime.cli.sources import write_file
 from teola.runtime.errors import ModelError
 from teola.runtime.observing import otlp
-from teola.runtime.observing.perfetto import PerfettoTrace
-from teola.runtime.observing.timeline import Timeline, WorkLog
+from teola.runtime.observing.trace_file import TraceFile
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from teola.compiler.explain.explanation import RunFact
+    from teola.runtime.observing.timeline import Timeline
     from teola.runtime.pool import EnginePool
     from teola.runtime.result import RunResult
 
@@ -45,15 +44,33 @@ def check_trace(path: Path | None) -> None:
 
 @contextmanager
 def watched(pool: EnginePool, trace: Path | None) -> Iterator[None]:
-    """Watch a pool. The trace is written however the run ends; spans go to the collector that the
-    environment names."""
+    """Watch a pool. The trace is written meanwhile, and whole however the run ends; spans go to the
+    collector that the environment names.
+
+    Raises:
+        CommandError: the trace cannot be written.
+    """
     with ExitStack() as after:
         if trace is not None:
-            found = pool.observe(PerfettoTrace())
-            after.callback(lambda: write_file(trace, found.to_json()))
+            after.callback(_end_trace, pool.observe(_begin_trace(trace)), trace)
         if otlp.wanted():
             _collect(pool, after)
         yield
+
+
+def _begin_trace(path: Path) -> TraceFile:
+    try:
+        return TraceFile(path)
+    except OSError as error:
+        raise CommandError(f"--trace {path}: {error.strerror or error}") from error
+
+
+def _end_trace(trace: TraceFile, path: Path) -> None:
+    """Make a trace whole; the run is not worth less if that fails."""
+    try:
+        trace.close()
+    except OSError as error:
+        say(f"warning: --trace {path}: {error.strerror or error}: the end is missing")
 
 
 def _collect(pool: EnginePool, after: ExitStack) -> None:
@@ -67,12 +84,19 @@ def _collect(pool: EnginePool, after: ExitStack) -> None:
     after.callback(end)
 
 
-def show_timeline(console: Console, log: WorkLog, result: RunResult, profile: Path | None) -> None:
+def show_timeline(
+    console: Console,
+    timeline: Timeline,
+    result: RunResult,
+    profile: Path | None,
+    title: str = "Timeline",
+) -> None:
     """Write the chart of a run to ``console``."""
-    timeline, predicted = log.timeline(result), _predicted(result, profile)
+    predicted = _predicted(result, profile)
     ascii_only = console.options.ascii_only
     chart = gantt(timeline, predicted, Paper(min(console.width, READING_WIDTH), ascii_only))
-    text = Text(f"\n{_summary(timeline, predicted)}\n\n{chart}", no_wrap=True, overflow="crop")
+    summary = f"{title}: {_summary(timeline, predicted)}"
+    text = Text(f"\n{summary}\n\n{chart}", no_wrap=True, overflow="crop")
     for mark, style in STYLES.items():
         text.highlight_regex(f"{mark}+", style)
     console.print(text, soft_wrap=True, end="")
@@ -95,7 +119,7 @@ def _predicted(result: RunResult, profile: Path | None) -> RunFact | None:
 
 
 def _summary(timeline: Timeline, predicted: RunFact | None) -> str:
-    facts = [f"Timeline: {timeline.total_s:.2f} s"]
+    facts = [f"{timeline.total_s:.2f} s"]
     if predicted is not None:
         facts.append(f"predicted {predicted.total.predicted_ms / 1000:.2f} s")
     if timeline.ready_s > 0:

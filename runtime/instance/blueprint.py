@@ -245,6 +245,8 @@ class _Preparation:
         reads, writes = operation.effects(node, self.resolve)
         if reads or writes or not (operation.pure or node.operation == "ingest"):
             return None
+        if head is not None and not OPERATIONS[head.operation].deterministic(head):
+            return None
         engine = self.identities.get(node.engine or "", "").encode()
         configs = [dict(node.config), dict(head.config) if head else {}]
         for name in ("tokenizer", "embedder"):

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from teola.runtime.engines.protocol import TokenEvent
 from teola.runtime.errors import ModuleError
 from teola.runtime.instance.run import Run
-from teola.runtime.shapes import LinesShape, TextShape
+from teola.runtime.shapes import MalformedError, Shape, TextShape, shape_of
+
+SHOWN = 1_000
+"""Characters of an answer that an error shows."""
 
 
 class Detokenizer(Protocol):
@@ -44,7 +48,7 @@ class GenerateRun(Run):
         self.finish_reason = ""
         self.text_tokens: dict[str, int] = {}
         self.stop: Callable[[], None] | None = None
-        self.shape: TextShape | LinesShape = TextShape()
+        self.shape: Shape = TextShape()
         self.works()
         self.executor.execute(
             self, 0, {name: source.get() for name, source in self.sources.items()}
@@ -64,34 +68,38 @@ class GenerateRun(Run):
         """A (new) attempt begins."""
         self.detokenizer = detokenizer
         self.completion_tokens = 0
-        if self.output.get("shape") == "lines":
-            count = inputs.get("count", self.output.get("count"))
-            exclude = inputs.get("exclude") or ()
-            excluded = [exclude] if isinstance(exclude, str) else list(exclude)
-            self.shape = LinesShape(None if count is None else int(count), excluded)
-            if self.shape.full:
-                self.close("stop")
-        else:
-            self.shape = TextShape()
+        self.shape = shape_of(self.output, inputs)
+        if self.shape.full:
+            self.close("stop")
 
-    def tokens(self, tokens: Sequence[int], finish_reason: str | None) -> None:
-        """New tokens, and the reason where they are the last."""
+    def event(self, event: TokenEvent) -> None:
+        """What the engine says: new tokens or text, and the reason where they are the last."""
         if self.over:
             return
-        self.completion_tokens += len(tokens)
-        self._text(self.detokenizer.push(tokens) if tokens else "")
-        if finish_reason is not None and not self.over:
+        self.completion_tokens += len(event.tokens)
+        if event.prompt is not None:
+            self.prompt_tokens = event.prompt
+        if event.text is not None:
+            self._text(event.text)
+        elif event.tokens:
+            self._text(self.detokenizer.push(event.tokens))
+        if event.finish_reason is not None and not self.over:
             self._text(self.detokenizer.finish())
-        if finish_reason is not None and not self.over:
-            self.close(finish_reason)
+        if event.finish_reason is not None and not self.over:
+            self.close(event.finish_reason)
 
     def _text(self, text: str) -> None:
         if not text:
             return
-        text, items = self.shape.push(text)
+        try:
+            text, items = self.shape.push(text)
+        except MalformedError as error:
+            self._refuse(error, text)
+            return
         self.delivered += len(text)
         self.cells["text"].add_text(text)
-        self.cells["lines"].extend(items)
+        if items:
+            self.cells[self.shape.port].extend(items)
         if self.shape.full and not self.over:
             if self.stop is not None:
                 self.stop()
@@ -100,16 +108,28 @@ class GenerateRun(Run):
     def close(self, finish_reason: str) -> None:
         """The call is complete: the last item leaves and the ports end."""
         self.finish_reason = finish_reason
-        self.cells["lines"].extend(self.shape.finish(finish_reason == "length"))
+        try:
+            items = self.shape.finish(finish_reason == "length")
+        except MalformedError as error:
+            self._refuse(error)
+            return
+        if items:
+            self.cells[self.shape.port].extend(items)
         if problem := self._short():
             self.fail(ModuleError(self.prepared.place, problem, "item"))
             return
-        self.finish({"text": self.cells["text"].text})
+        self.finish({self.shape.port: self.shape.value, "text": self.cells["text"].text})
+
+    def _refuse(self, error: MalformedError, rest: str = "") -> None:
+        """The answer is not what was asked for."""
+        said = self.cells["text"].text + rest
+        shown = repr(said[:SHOWN]) + ("…" if len(said) > SHOWN else "")
+        problem = f"malformed-output: {self.shape.port}: {error}; the model said {shown}"
+        self.fail(ModuleError(self.prepared.place, problem, "item"))
 
     def _short(self) -> str | None:
-        count = getattr(self.shape, "count", None)
-        found = getattr(self.shape, "found", 0)
+        count, found = self.shape.wanted, self.shape.found
         if count is None or found >= count or self.output.get("on_short") != "error":
             return None
-        text = self.cells["text"].text
-        return f"asked for {count} lines, the model gave {found}: {text!r}"
+        what = "lines" if self.shape.port == "lines" else "items"
+        return f"asked for {count} {what}, the model gave {found}: {self.cells['text'].text!r}"

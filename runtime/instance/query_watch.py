@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from teola.runtime.errors import RunError
 from teola.runtime.instance.account import Runs, entry_of
 from teola.runtime.instance.blueprint import Prepared
+from teola.runtime.observing.label import LABEL
 from teola.runtime.observing.observations import (
     Outcome,
     PrimitiveBegan,
@@ -42,7 +43,7 @@ class QueryWatch:
         self.now, self.began_s = now, began_s
         self.untold: dict[Run, None] = {}
         if observers:
-            observers.tell(QueryBegan(run_id, workflow, began_s))
+            observers.tell(QueryBegan(run_id, workflow, began_s, LABEL.get()))
 
     def key(self, run: Run, prepared: Prepared) -> PrimitiveKey:
         """What observers know a run of the query by."""

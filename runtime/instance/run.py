@@ -68,7 +68,8 @@ class Run:
     """One instance of a node. ``users`` are the queries it works for: more than one where equal
     content is shared; it is cancelled when the last one leaves. ``prepared`` is the node of the
     query that began it, ``upstream`` what it waits for, by the index of the input; ``heard``: the
-    caller of some query listens. Nothing waits for a ``hint``."""
+    caller of some query listens; ``over``: it has ended, in whatever way. Nothing waits for a
+    ``hint``."""
 
     hint: ClassVar[bool] = False
 
@@ -89,6 +90,7 @@ class Run:
         "named",
         "on_end",
         "once",
+        "over",
         "pending",
         "prepared",
         "queued_s",
@@ -117,6 +119,7 @@ class Run:
         self.key = key
         self.executor = executor
         self.state: State = "waiting"
+        self.over = False
         self.users: dict[Query, None] = {}
         self.heard = False
         self.retained = False
@@ -140,11 +143,6 @@ class Run:
             name: Cell(of_port(key, name) if key else None, is_list)
             for name, is_list in prepared.cells
         }
-
-    @property
-    def over(self) -> bool:
-        """Whether it has ended, in whatever way."""
-        return self.state in ("done", "failed", "cancelled")
 
     @property
     def usable(self) -> bool:
@@ -246,7 +244,7 @@ class Run:
         return tuple(user.key(self) for user in self.users)
 
     def _end(self, state: State) -> None:
-        self.state = state
+        self.state, self.over = state, True
         self.ended_s = self.executor.now()
 
     def _after(self) -> None:
@@ -263,8 +261,7 @@ class Run:
 
     def emitted(self) -> dict[str, int]:
         """The items of each list that has left it whole."""
-        lengths = ((name, cell.length) for name, cell in self.cells.items())
-        return {name: length for name, length in lengths if length is not None}
+        return {name: cell.length for name, cell in self.cells.items() if cell.length is not None}
 
     def counted(self, tokens: Sequence[int]) -> None:
         """Some of the items it took have so many tokens."""

@@ -54,9 +54,10 @@ class Standing:
         if not isinstance(run, PrimitiveRun):
             return
         before_ms, before = self.open.get(run, (expected.work_ms, 0))
-        whole_ms = expected.item_ms * (run.item_count if run.total is None else run.total)
-        if run.total is None:
-            whole_ms = max(whole_ms, expected.work_ms)
+        if (total := run.total) is None:
+            whole_ms = max(expected.item_ms * run.item_count, expected.work_ms)
+        else:
+            whole_ms = expected.item_ms * total
         due_ms = max(0.0, whole_ms - expected.item_ms * (before + sent))
         self.open[run] = due_ms, before + sent
         self.left_ms += due_ms - before_ms

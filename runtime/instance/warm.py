@@ -98,7 +98,7 @@ class WarmRun(Run):
         self.cancel()
 
     def _end(self, state: State) -> None:
-        self.state = state
+        self.state, self.over = state, True
 
     def _after(self) -> None:
         for source in self.sources.values():

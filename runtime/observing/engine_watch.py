@@ -128,6 +128,10 @@ class EngineWatch:
         if call is None:
             return
         call.received += len(event.tokens)
+        if event.cached is not None:
+            call.cached_tokens = event.cached
+        if event.prompt is not None:
+            call.prompt_tokens = event.prompt
         if call.first_token_s is None and event.tokens:
             call.first_token_s = _now()
         if event.finish_reason is not None or event.failure is not None:

@@ -44,11 +44,12 @@ class PrimitiveKey:
 
 @dataclass(frozen=True, slots=True)
 class QueryBegan:
-    """A query was accepted."""
+    """A query was accepted; ``label`` is what its caller calls it (``observing.label``)."""
 
     run_id: str
     workflow: str
     at_s: float
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +122,9 @@ class BatchEnded:
 class CallEnded:
     """An LLM has done a call, or a warm-up (``warm``).
 
-    Of its ``prompt_tokens`` so many were ``cached_tokens`` when it was sent: our own account of
-    what the engine keeps. ``first_token_s`` is missing where it gave none, ``finish_reason`` where
-    it failed (``failure``: its kind) or was aborted.
+    Of its ``prompt_tokens`` so many were ``cached_tokens``: what the engine says, else our own
+    account of what it keeps. ``first_token_s`` is missing where it gave none, ``finish_reason``
+    where it failed (``failure``: its kind) or was aborted.
     """
 
     engine: EngineFacts

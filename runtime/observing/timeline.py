@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from teola.compiler.graph.pgraph import Node, Ref
@@ -32,6 +33,10 @@ class Interval:
     begin_s: float
     end_s: float
     state: State
+
+    def within(self, total_s: float) -> Interval:
+        """What of it is in a query's time."""
+        return Interval(max(0.0, self.begin_s), min(total_s, self.end_s), self.state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +81,12 @@ class Timeline:
 
 
 class WorkLog:
-    """Keeps what a pool's engines did, for the timelines of its queries."""
+    """Keeps what a pool's engines did, for the timelines of its queries until these are
+    forgotten."""
 
     def __init__(self) -> None:
         self.began: dict[str, float] = {}
-        self.work: list[BatchEnded | CallEnded] = []
+        self.work: deque[BatchEnded | CallEnded] = deque()
         self.ready: list[EngineReady] = []
 
     def see(self, event: Observation) -> None:
@@ -95,6 +101,13 @@ class WorkLog:
             case _:
                 pass
 
+    def forget(self, run_id: str) -> None:
+        """A query's timeline is not needed any more, nor is work from before all others began."""
+        self.began.pop(run_id, None)
+        since_s = next(iter(self.began.values()), inf)
+        while self.work and self.work[0].ended_s <= since_s:
+            self.work.popleft()
+
     def timeline(self, result: RunResult) -> Timeline:
         """The timeline of a query that has ended."""
         since_s = self.began.get(result.run_id, 0.0)
@@ -106,7 +119,8 @@ class WorkLog:
                 Interval(start.began_s - since_s, start.ready_s - since_s, "starts")
             )
         for work in self.work:
-            engines[work.engine.name].append(_worked(work, since_s))
+            if _sent_s(work) - since_s < total_s and work.ended_s > since_s:
+                engines[work.engine.name].append(_worked(work, since_s).within(total_s))
             for key, queued_s in _served(work):
                 waited = Interval(queued_s - since_s, _sent_s(work) - since_s, "waits")
                 own[key] += (waited, _worked(work, since_s))

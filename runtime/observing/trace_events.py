@@ -11,6 +11,13 @@ from typing import Any, TypeAlias
 Json: TypeAlias = dict[str, Any]
 Spot: TypeAlias = tuple[int, int, int, int]
 """A slice: its process, its thread, its begin and its end."""
+WHOLE = 1
+"""The thread of a whole query, and of an engine's start (0 would be the system's idle thread)."""
+
+
+def micro(seconds: float) -> int:
+    """A time in a trace: only the distances between them count."""
+    return round(1e6 * seconds)
 
 
 def process(pid: int, name: str) -> Iterator[Json]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, ClassVar
 
-from teola.runtime.policies.base import Budget, Slice, fits, less, take
+from teola.runtime.policies.base import Budget, Room, Slice
 from teola.runtime.policies.ordered import Key, Ordered
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ class Fifo(Ordered):
     """Arrival order; tasks of many queries join in one batch."""
 
     name: ClassVar[str] = "fifo"
+    in_order: ClassVar[bool] = True
 
     def key(self, task: Task) -> Key:
         return (0,)
@@ -28,9 +29,8 @@ class PerInvocation(Fifo):
 
     def next_batch(self, budget: Budget) -> list[Slice] | None:
         task = self.first()
-        if task is None or budget.items < 1 or not fits(task, budget.tokens):
-            return None
-        return [take(task, budget.items)]
+        part = None if task is None else Room(budget).take(task)
+        return None if part is None else [part]
 
 
 class Throughput(Fifo):
@@ -39,6 +39,7 @@ class Throughput(Fifo):
     throughput-oriented baseline, TO)."""
 
     name: ClassVar[str] = "throughput"
+    in_order: ClassVar[bool] = False
     LOOKAHEAD: ClassVar[int] = 32
     PATIENCE: ClassVar[int] = 64
 
@@ -48,13 +49,12 @@ class Throughput(Fifo):
 
     def next_batch(self, budget: Budget) -> list[Slice] | None:
         batch: list[Slice] = []
-        items, tokens = budget.items, budget.tokens
+        room = Room(budget)
         passed: list[tuple[Key, int, Task]] = []
-        while items > 0 and (task := self.first()) is not None and len(passed) < self.LOOKAHEAD:
-            if fits(task, tokens):
-                part = take(task, items)
-                items -= len(part.indices)
-                tokens = less(tokens, task)
+        while (
+            room.items > 0 and (task := self.first()) is not None and len(passed) < self.LOOKAHEAD
+        ):
+            if (part := room.take(task)) is not None:
                 batch.append(part)
                 self._passed.pop(task, None)
             elif self._passed.get(task, 0) < self.PATIENCE:

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What an engine can take now: ``items``, and ``tokens`` of KV (None: not counted)."""
+    """What an engine can take now: ``items``, and ``tokens`` of them (None: not counted). Where
+    ``lone``, an item that has more tokens goes, too, but with no other."""
 
     items: int
     tokens: int | None = None
+    lone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,54 @@ class Slice:
     indices: tuple[int, ...]
 
 
+class Room:
+    """What is left of a budget while a batch is filled. ``lone``: nothing was taken yet, and what
+    is too large for the budget may be."""
+
+    __slots__ = ("items", "lone", "tokens")
+
+    def __init__(self, budget: Budget) -> None:
+        self.items, self.tokens, self.lone = budget.items, budget.tokens, budget.lone
+
+    @property
+    def left(self) -> Budget:
+        """What may still be taken."""
+        return Budget(self.items, self.tokens, self.lone)
+
+    def take(self, task: Task) -> Slice | None:
+        """As many items of a task as fit; None where not one does."""
+        todo = task.todo
+        most = self.items if self.tokens is None else self._fitting(task, self.tokens)
+        if most < 1:
+            return None
+        part = Slice(task, tuple(todo[:most]))
+        task.todo = todo[most:]
+        self.items -= len(part.indices)
+        self.lone = False
+        return part
+
+    def _fitting(self, task: Task, tokens: int) -> int:
+        """How many items of a task are within the tokens, which they take."""
+        count = 0
+        for index in task.todo[: max(0, self.items)]:
+            size = task.size(index)
+            if size > tokens and not (self.lone and not count):
+                break
+            tokens -= size
+            count += 1
+        self.tokens = tokens
+        return count
+
+
 class Policy(ABC):
     """The tasks that wait before one engine, and which of them go next.
 
-    A task is in it until all its items are taken; one that is over is passed over.
+    A task is in it until all its items are taken; one that is over is passed over. ``in_order``:
+    what has waited longest always goes next.
     """
 
     name: ClassVar[str]
+    in_order: ClassVar[bool] = False
 
     @abstractmethod
     def add(self, task: Task) -> None:
@@ -50,6 +93,11 @@ class Policy(ABC):
     @abstractmethod
     def first(self) -> Task | None:
         """What goes next."""
+
+    def priority(self, task: Task) -> int:
+        """Where a task stands in an engine that orders what waits in it: the least comes first, and
+        of equals the one that was sent first."""
+        return 0
 
     @abstractmethod
     def clear(self) -> list[Task]:
@@ -74,26 +122,8 @@ def waits(task: Task) -> bool:
 
 def fill(policy: Policy, budget: Budget) -> Iterator[Slice]:
     """What goes next, and next, until the budget is used or something does not fit."""
-    items, tokens = budget.items, budget.tokens
-    while items > 0 and (task := policy.first()) is not None and fits(task, tokens):
-        part = take(task, items)
-        items -= len(part.indices)
-        tokens = less(tokens, task)
+    room = Room(budget)
+    while room.items > 0 and (task := policy.first()) is not None:
+        if (part := room.take(task)) is None:
+            return
         yield part
-
-
-def take(task: Task, most: int) -> Slice:
-    """At most so many items of a task."""
-    part = Slice(task, tuple(task.todo[:most]))
-    task.todo = task.todo[most:]
-    return part
-
-
-def fits(task: Task, tokens: int | None) -> bool:
-    """Whether a task is within a token budget."""
-    return tokens is None or task.tokens <= tokens
-
-
-def less(tokens: int | None, task: Task) -> int | None:
-    """What a task leaves of a token budget."""
-    return None if tokens is None else tokens - task.tokens

@@ -48,14 +48,18 @@ class RemainingWork(ByQuery[_Query]):
             query = self._queries[rank.query] = _Query(self._size)
         query.push(-rank.path_ms, next(self._numbers), task)
         query.arrived_ms, query.left_ms = rank.arrived_ms, rank.left_ms
-        if not query.entry or query.entry[0] != self._key(query):
-            heappush(self._order, self._placed(rank.query, query))
+        key = self._key(query)
+        if not query.entry or query.entry[0] != key:
+            heappush(self._order, self._placed(rank.query, query, key))
+
+    def priority(self, task: Task) -> int:
+        return round(task.rank.left_ms + self.weight * task.rank.arrived_ms)
 
     def _key(self, query: _Query) -> int:
         return round(query.left_ms + self.weight * query.arrived_ms)
 
-    def _placed(self, number: int, query: _Query) -> tuple[int, ...]:
-        query.entry = (self._key(query), number, next(self._numbers))
+    def _placed(self, number: int, query: _Query, key: int) -> tuple[int, ...]:
+        query.entry = (key, number, next(self._numbers))
         return query.entry
 
     def next_batch(self, budget: Budget) -> list[Slice] | None:
@@ -71,7 +75,7 @@ class RemainingWork(ByQuery[_Query]):
         rank = part.task.rank
         query = self._queries[rank.query]
         query.left_ms -= rank.item_ms * len(part.indices)
-        heapreplace(self._order, self._placed(rank.query, query))
+        heapreplace(self._order, self._placed(rank.query, query, self._key(query)))
 
     def _next_query(self) -> int | None:
         while self._order:

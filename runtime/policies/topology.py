@@ -5,7 +5,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, ClassVar
 
-from teola.runtime.policies.base import Budget, Slice, fits, less, take, waits
+from teola.runtime.policies.base import Budget, Room, Slice, waits
 from teola.runtime.policies.by_query import ByQuery, Size, Waiting
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ class Topology(ByQuery[_Query]):
             pass
         visited: list[int] = []
         if not self._front:
-            while filling.room and (query := self._next_query()) is not None:
+            while not filling.full and (query := self._next_query()) is not None:
                 heappop(self._order)
                 visited.append(query)
                 self._take_level(query, filling)
             left = visited
-            while filling.room and left:
+            while not filling.full and left:
                 left = [query for query in left if self._take_level(query, filling)]
         for query in visited:
             heappush(self._order, (self._queries[query].earliest() or 0, query))
@@ -89,23 +89,17 @@ class Topology(ByQuery[_Query]):
 
 
 class _Filling:
-    """A batch as it is filled."""
+    """A batch as it is filled, until it is ``full``."""
 
     def __init__(self, budget: Budget) -> None:
-        self.items, self.tokens = budget.items, budget.tokens
+        self.room = Room(budget)
+        self.full = budget.items < 1
         self.batch: list[Slice] = []
-
-    @property
-    def room(self) -> bool:
-        return self.items > 0
 
     def take(self, task: Task) -> bool:
         """Take what there is room for; False where there is none, and then nothing more goes in."""
-        if not self.room or not fits(task, self.tokens):
-            self.items = 0
-            return False
-        part = take(task, self.items)
-        self.items -= len(part.indices)
-        self.tokens = less(self.tokens, task)
-        self.batch.append(part)
-        return True
+        part = self.room.take(task)
+        if part is not None:
+            self.batch.append(part)
+        self.full = part is None or self.room.items < 1
+        return part is not None

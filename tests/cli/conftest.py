@@ -55,10 +55,11 @@ class ScriptedRunner:
         self.script = script
         self.inputs: dict[str, object] = {}
         self.share: bool | None = None
+        self.seed: int | None = None
         self.pool = EnginePool()
 
-    def __call__(self, plan, *, share, on_engine):
-        self.share = share
+    def __call__(self, plan, *, share, seed, on_engine):
+        self.share, self.seed = share, seed
         self.on_engine = on_engine
         return self
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -132,6 +133,52 @@ def test_json_is_the_summary(batch):
     assert written == {"rows": 3, "answered": 3, "failed": {}, "before": 0, "truncated": 0}
 
 
+def test_a_trace_has_a_track_for_each_row(batch, tmp_path):
+    """By its id; what engines did for all of them stands above."""
+    done = batch("-q", "--trace", "run.json")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+    events = json.loads((tmp_path / "run.json").read_text("utf-8"))["traceEvents"]
+    names = [one["args"]["name"] for one in events if one["name"] == "process_name"]
+    assert set(names) == {"engine llm (fake)"} | {f'tiny row "{id}"' for id in "abc"}
+    assert len(names) == 4
+    assert sum(one["name"] == "answer.decode" for one in events) == 2 * 3
+
+
+def test_a_failed_row_is_in_the_trace(batch, tmp_path):
+    """With its error, though it has no result."""
+    llm = "engines.llm={kind: llm, backend: fake, fail_items: ['b?']}"
+    assert batch("-q", "--trace", "run.json", "--set", llm).exit_code == 3
+    events = json.loads((tmp_path / "run.json").read_text("utf-8"))["traceEvents"]
+    (failed,) = [one for one in events if "error" in one.get("args", {})]
+    (name,) = [
+        one["args"]["name"]
+        for one in events
+        if one["pid"] == failed["pid"] and one["name"] == "process_name"
+    ]
+    assert name == 'tiny row "b"'
+
+
+def test_a_timeline_shows_the_slowest_row(batch):
+    """With how busy engines were in the whole time; before the account, which is the last word."""
+    llm = "engines.llm={kind: llm, backend: fake, per_token_ms: 1}"
+    write_lines(Path("q.jsonl"), *({"question": "?" * size} for size in (1, 200, 2)))
+    done = batch("--timeline", "--set", llm, "--concurrency", "1")
+    assert done.exit_code == 0
+    lines = done.stderr.split("\n")
+    (title,) = [line for line in lines if line.startswith("Timeline of ")]
+    assert title.startswith("Timeline of row 2, the slowest of 3 answered: ")
+    (busy,) = [line for line in lines if line.startswith("Busy while all rows ran: llm ")]
+    assert lines.index(title) < lines.index(busy) < lines.index("3 rows: 3 answered")
+
+
+def test_a_batch_without_an_answer_has_no_timeline(batch):
+    """There is nothing to draw."""
+    llm = "engines.llm={kind: llm, backend: fake, fail_items: ['']}"
+    done = batch("--timeline", "--set", llm)
+    assert done.exit_code == 3
+    assert "Timeline" not in done.stderr
+
+
 def test_a_file_without_rows_is_done(batch, tmp_path):
     """There is nothing to do, and nothing wrong."""
     write_lines(tmp_path / "q.jsonl", "", "  ")
@@ -147,10 +194,17 @@ def test_a_file_without_rows_is_done(batch, tmp_path):
         ([], {"out": "tiny.yaml"}, "tiny.yaml:1: no line of a batch's answers"),
         ([], {"questions": "none.jsonl"}, "none.jsonl: cannot be read: No such file"),
         ([], {"questions": "."}, ".: cannot be read: Is a directory"),
-        (["--timeline"], {}, "--timeline and --trace show one run"),
+        (["--trace", "q.jsonl"], {}, "--trace q.jsonl: these are the questions"),
+        (
+            ["--trace", "tiny.yaml"],
+            {"out": "tiny.yaml"},
+            "--trace tiny.yaml: these are the answers",
+        ),
+        (["--trace", "none/run.json"], {}, "there is no folder none"),
         (["--json"], {"out": "-"}, "--json writes the summary of a batch to standard output"),
         (["--retry-errors"], {"out": "-"}, "give --out FILE"),
         (["-i", "tone=@-"], {"questions": "-"}, "both read standard input"),
+        (["--seed", "3"], {}, "--seed is for one run"),
     ],
 )
 def test_what_cannot_be_done_is_said_first(batch, tmp_path, words, options, message):

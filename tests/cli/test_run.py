@@ -90,6 +90,14 @@ def test_inputs_and_options_reach_the_runner(teola_command, scripted, finished):
     assert runner.share is False
 
 
+@pytest.mark.parametrize(("words", "seed"), [((), 0), (("--seed", "7"), 7)])
+def test_a_run_has_a_seed(teola_command, scripted, finished, words, seed):
+    """What is drawn is drawn with it; runs without one are alike."""
+    runner = scripted([finished(answer="A.")])
+    assert teola_command("run", "rag.yaml", "-i", "question=Why?", *words).exit_code == 0
+    assert runner.seed == seed
+
+
 def test_a_failed_run_writes_no_answer(teola_command, scripted):
     """The error names module, line, engine and cause; the exit code is 1."""
     place = Place("rag", "answer", 33, "answer.decode", "llm")

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teola.runtime.cli.gantt import ASCII_MARKS, MARKS, Paper, gantt
+from teola.runtime.observing.busy_time import BusyTime
 from teola.runtime.observing.timeline import Interval, Row, Timeline, WorkLog
 from teola.runtime.result import RunResult
 from teola.runtime.simulation.clock import pass_time
@@ -37,7 +38,7 @@ async def test_waiting_for_an_engine_is_not_work(bench):
     )
     (engine,) = [row for row in timeline.engines if row.name == "emb"]
     assert [one for one in engine.intervals if one.state == "works"] == [
-        Interval(-0.25, 0.75, "works"),
+        Interval(0.0, 0.75, "works"),
         Interval(0.75, 1.75, "works"),
     ]
 
@@ -117,6 +118,39 @@ async def test_what_was_there_before_is_called_shared(bench):
     assert "shared" not in gantt(log.timeline(first))
     timeline = log.timeline(result)
     assert timeline.total_s > 0
+
+
+@virtual
+async def test_forgetting_queries_changes_no_other_timeline(bench):
+    """Work is kept while a query runs that may have waited for it, and then let go."""
+    whole, short = bench.pool.observe(WorkLog()), bench.pool.observe(WorkLog())
+    source = both(emb={"latency_ms": 1000, "batch_size": 2})
+
+    async def row(runner, number):
+        await pass_time(number % 5)
+        result = await runner.run(texts=list("abc"), q=str(number))
+        assert short.timeline(result) == whole.timeline(result)
+        short.forget(result.run_id)
+
+    async with bench.runner(source, share=False) as runner:
+        await asyncio.gather(*(row(runner, number) for number in range(12)))
+    assert len(whole.work) > 20
+    assert (len(short.work), short.began) == (0, {})
+
+
+@virtual
+async def test_busy_time_counts_each_moment_once(bench):
+    """Of an engine with replicas those in which any of them works; gaps count for none."""
+    busy = bench.pool.observe(BusyTime())
+    source = both(emb={"latency_ms": 1000, "batch_size": 1, "replicas": 2})
+    async with bench.runner(source, share=False) as runner:
+        await runner.run(texts=list("abc"), q="1")
+        await pass_time(100)
+        await runner.run(texts=["d"], q="2")
+    calls = bench.spy("llm").submitted
+    assert busy.seconds()["emb"] == pytest.approx(2 + 1)
+    assert 0 < busy.seconds()["llm"] < 100
+    assert len(calls) == 2
 
 
 @virtual

@@ -51,10 +51,10 @@ class Caller:
     def started(self):
         pass
 
-    def tokens(self, new, finish_reason):
-        self.got += new
-        if finish_reason is not None:
-            self.ends.append(finish_reason)
+    def event(self, event):
+        self.got += event.tokens
+        if event.finish_reason is not None:
+            self.ends.append(event.finish_reason)
 
     def left(self):
         return self.reads and bool(self.got)

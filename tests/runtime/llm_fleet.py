@@ -7,7 +7,7 @@ from dataclasses import replace
 from zlib import crc32
 
 from teola.runtime.circuit import Circuit
-from teola.runtime.engines.protocol import Failure, TokenEvent
+from teola.runtime.engines.protocol import Failure, Sampling, TokenEvent
 from teola.runtime.hosts.errors import EngineDied
 from teola.runtime.limits import Limits
 from teola.runtime.llm_scheduler import LLMScheduler
@@ -137,7 +137,7 @@ class Fleet:
     async def call(self, tokens, max_tokens=8, *, left=False, resumable=True, **limits):
         """Queue a call; ``left``: its text is read as it comes."""
         task = LLMTask(tokens, max_tokens, False, PLACE, Limits(**limits), Caller(left))
-        task.resumable = resumable
+        task.sampling = Sampling(stop=() if resumable else ("no such text",))
         self.scheduler.submit(task)
         await turn()
         return task

@@ -172,7 +172,7 @@ async def test_shared_documents_are_read_and_indexed_once(bench, tmp_path, monke
     """A thousand questions over one folder; a row may bring its own; warnings come once."""
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "a.md").write_text("An image has layers.", "utf-8")
-    (tmp_path / "docs" / "b.pdf").write_bytes(b"%PDF")
+    (tmp_path / "docs" / "b.png").write_bytes(b"PNG")
     read = []
     original = inputs.read_documents
     monkeypatch.setattr(inputs, "read_documents", lambda *a: read.append(a) or original(*a))
@@ -185,7 +185,7 @@ async def test_shared_documents_are_read_and_indexed_once(bench, tmp_path, monke
     assert len(read) == 2
     assert tally.answered == 1001
     assert len(tally.warnings) == 1
-    assert "b.pdf" in tally.warnings[0]
+    assert "b.png" in tally.warnings[0]
     found = by_row(tmp_path / "a.jsonl")
     assert "warnings" not in found[1]
     assert [passage["document"] for passage in found[1]["outputs"]["found"]] == ["a.md"]

@@ -447,6 +447,29 @@ def test_a_process_killed_from_outside_is_a_death():
     run(scenario())
 
 
+@pytest.mark.parametrize("end", ["killed", "closed"])
+def test_what_an_engine_has_started_ends_with_its_process(end):
+    """However that ends: engines that compute in processes of their own leave none behind."""
+
+    async def scenario():
+        async with engine("process") as handle:
+            (started,) = await ask(handle, "start_process", "one")
+            if end == "killed":
+                os.kill(handle.capabilities.details["pid"], signal.SIGKILL)
+                await handle.died
+            else:
+                await handle.close()
+        await over(started)
+
+    run(scenario())
+
+
+async def over(pid):
+    """Wait for the end of a process that is not ours."""
+    while not gone(pid):
+        await asyncio.sleep(0)
+
+
 def test_a_closed_process_is_gone():
     """Nothing is left after ``close``: no process, no zombie."""
 

@@ -11,7 +11,7 @@ from teola.runtime.engines.fakes.llm import answer
 from teola.runtime.engines.protocol import Generate, TokenEvent
 from teola.runtime.engines.simulated.answers import Answers
 from teola.runtime.engines.tokenizer import ByteTokenizer
-from teola.runtime.engines.tokenizer.simulated import FourCharacters
+from teola.runtime.engines.tokenizer.estimate import FourBytes
 from teola.runtime.errors import ModuleError, StreamInterrupted, TaskTimeout
 from teola.runtime.events import ItemAdded, TextDelta
 from teola.runtime.simulation.clock import pass_time, run_virtually
@@ -43,7 +43,7 @@ def test_a_fake_answer_goes_on_where_its_prompt_ends(text, most, done, full):
 @given(text=st.text(max_size=20), most=st.integers(1, 99), done=st.integers(0, 99))
 def test_a_simulated_answer_goes_on_where_its_prompt_ends(text, most, done):
     """Its tokens and its end are the same, and its lines end where they would."""
-    tokens = FourCharacters().encode_chat(messages(text))
+    tokens = FourBytes().encode_chat(messages(text))
     answers = Answers({"answer_tokens": {"a": 20}, "answer_lines": {"a": 3}})
     whole = answers.of(Generate("w", tokens, most, primitive="a"))
     begun = whole.tokens[: min(done, most - 1)]

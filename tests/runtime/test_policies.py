@@ -13,20 +13,25 @@ from teola.runtime.policies import (
     POLICIES,
     Budget,
     Fifo,
+    MaxWait,
     PerInvocation,
     RemainingWork,
     Throughput,
     Topology,
+    make_policy,
 )
 from teola.runtime.rank import Rank
-from teola.runtime.task import Task
+from teola.runtime.task import TOKEN_BYTES, Task
 
 PLACE = Place("w", "m", None, "p", None)
 
 
-def task(items=1, tokens=0, **rank):
-    made = Task("embed", range(items), {}, PLACE, Limits(), lambda _: None, lambda _: None)
-    made.tokens, made.rank = tokens, Rank(**rank)
+def task(items=1, tokens=1, **rank):
+    """A task of texts, each of so many tokens (or of these numbers of tokens)."""
+    sizes = [tokens] * items if isinstance(tokens, int) else tokens
+    texts = ["x" * (TOKEN_BYTES * size) for size in sizes]
+    made = Task("embed", texts, {}, PLACE, Limits(), lambda _: None, lambda _: None)
+    made.rank = Rank(**rank)
     return made
 
 
@@ -44,6 +49,11 @@ def served(policy, budget):
     return batches
 
 
+def tokens_of(batch):
+    """What a batch takes of a budget of tokens."""
+    return sum(part.task.size(index) for part in batch for index in part.indices)
+
+
 tasks = st.lists(
     st.builds(
         task,
@@ -57,7 +67,14 @@ tasks = st.lists(
     ),
     max_size=12,
 )
-policies = st.sampled_from(sorted(POLICIES)).map(lambda name: POLICIES[name]())
+policies = st.one_of(
+    st.sampled_from(sorted(POLICIES)).map(lambda name: POLICIES[name]()),
+    st.builds(
+        lambda name, seconds: MaxWait(POLICIES[name](), seconds, lambda: 0.0),
+        st.sampled_from(sorted({"throughput", "topology", "remaining-work"})),
+        st.sampled_from([0.0, 1.0]),
+    ),
+)
 
 
 @given(policy=policies, tasks=tasks, items=st.integers(1, 9))
@@ -78,9 +95,34 @@ def test_budgets_are_kept(policy, tasks, items, tokens):
     """Items and tokens; and where nothing is taken, what goes next does not fit."""
     batch = filled(policy, tasks).next_batch(Budget(items, tokens)) or []
     assert sum(len(part.indices) for part in batch) <= items
-    assert sum(part.task.tokens for part in batch) <= tokens
+    assert tokens_of(batch) <= tokens
     if not batch and tasks and items:
-        assert policy.first().tokens > tokens
+        first = policy.first()
+        assert first.size(first.todo[0]) > tokens
+
+
+@given(
+    policy=policies,
+    sizes=st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=6), max_size=8),
+    items=st.integers(1, 9),
+    tokens=st.integers(1, 30),
+)
+def test_an_item_over_the_budget_goes_alone(policy, sizes, items, tokens):
+    """Where such may go at all: no other batch is over the budget, every item is served once, and
+    a policy that joins tasks ends a batch only with what does not fit any more."""
+    tasks = [task(len(some), some, query=number) for number, some in enumerate(sizes)]
+    filled(policy, tasks)
+    found = []
+    while (batch := policy.next_batch(Budget(items, tokens, lone=True))) is not None:
+        pairs = [(part.task, index) for part in batch for index in part.indices]
+        assert len(pairs) <= items
+        assert tokens_of(batch) <= tokens or len(pairs) == 1
+        found += pairs
+        if type(policy) in (Fifo, RemainingWork) and len(pairs) < items and policy:
+            first = policy.first()
+            assert tokens_of(batch) + first.size(first.todo[0]) > tokens
+    assert len(found) == sum(map(len, sizes))
+    assert len(set(found)) == len(found)
 
 
 @given(policy=policies, tasks=tasks, items=st.integers(1, 9))
@@ -209,6 +251,54 @@ def test_remaining_work_waits_for_a_bounded_time(queries, weight, budgets):
             bound = (one.rank.left_ms - one.rank.item_ms * done) / weight
             for other in served:
                 assert other.rank.arrived_ms - one.rank.arrived_ms <= bound + 1 / weight
+
+
+@given(
+    name=st.sampled_from(["throughput", "topology", "remaining-work"]),
+    steps=st.lists(
+        st.tuples(st.integers(0, 3), st.integers(1, 4), st.integers(0, 500), st.integers(0, 4)),
+        max_size=20,
+    ),
+    seconds=st.sampled_from([0, 1, 2, 5]),
+)
+def test_what_has_waited_too_long_goes_first(name, steps, seconds):
+    """While tasks come and batches are taken, a second each: nothing is taken while something older
+    waits that was queued ``max_wait_s`` ago."""
+    now = 0.0
+    policy, tasks = MaxWait(POLICIES[name](), seconds, lambda: now), []
+    for query, items, left_ms, budget in steps:
+        now += 1
+        tasks.append(task(items, query=query, left_ms=float(left_ms), depth=left_ms % 3))
+        tasks[-1].queued_s = now
+        policy.add(tasks[-1])
+        batch = policy.next_batch(Budget(budget)) or []
+        late = [one for one in tasks if one.todo and now - one.queued_s >= seconds]
+        for part in batch if late else ():
+            assert part.task.queued_s <= late[0].queued_s
+
+
+def test_what_is_late_and_does_not_fit_is_waited_for():
+    """Nothing overtakes it then."""
+    policy = MaxWait(Throughput(), 5.0, lambda: 5.0)
+    filled(policy, [task(tokens=100), task(tokens=1)])
+    assert policy.next_batch(Budget(8, 50)) is None
+    assert len(policy.next_batch(Budget(8, 200))) == 2
+
+
+@pytest.mark.parametrize(("name", "bounded"), [("fifo", False), ("remaining-work", True)])
+def test_the_order_of_arrival_needs_no_bound(name, bounded):
+    """What has waited longest goes next there anyway; and without a bound there is none."""
+    assert isinstance(make_policy(name, 1.0, lambda: 0.0), MaxWait) is bounded
+    assert isinstance(make_policy(name, None, lambda: 0.0), POLICIES[name])
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("", 1), ("abcd", 1), ("abcde", 2), ("\u4e16\u754c", 2), ("\ud800", 1)]
+)
+def test_four_bytes_of_text_are_a_token(text, tokens):
+    """Of UTF-8: where a character is a token of its own, it has about as many bytes."""
+    made = Task("embed", [text], {}, PLACE, Limits(), lambda _: None, lambda _: None)
+    assert made.size(0) == tokens
 
 
 def test_remaining_work_ends_what_it_has_begun():

@@ -330,10 +330,10 @@ def test_stores_are_measured_on_vectors_like_the_embedders_and_left_empty(monkey
     monkeypatch.setattr(Search, "close", look)
     found = measured(store={"latency_ms": 3, "per_item_ms": 1}, emb={"dimension": 7})
     entries = by_operation(found)
-    assert entries.keys() == {"embed", "ingest", "search"}
+    assert entries.keys() == {"embed", "ingest", "keyword_search", "search"}
     assert (entries["search"].base_ms, entries["search"].item_ms) == pytest.approx((3, 1))
-    assert left == [{"collections": {}, "pending": []}]
-    assert dimensions == [7]
+    assert left == [{"collections": {}, "pending": []}] * 2
+    assert dimensions == [7, 7]
 
 
 def test_chunking_is_measured_with_the_settings_of_the_graph():

@@ -51,7 +51,7 @@ def test_models_run_in_processes_and_fakes_on_the_loop():
 def test_an_unknown_backend_lists_those_there_are(plugged):
     """Plug-ins included."""
     plugged(llm_extra="nowhere:NOTHING")
-    with pytest.raises(RunError, match="'vlm'.*there are extra, fake, simulated, transformers"):
+    with pytest.raises(RunError, match="'vlm'.*there are extra, fake, .*, vllm"):
         find_entry("llm", "vlm")
     with pytest.raises(RunError, match="kind is unknown"):
         find_entry("oracle", "fake")

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from teola.compiler.engine_settings import TransformersLLM
 from teola.compiler.errors import CompileError
 from teola.runtime import EnginePool, Runner
 from teola.runtime.errors import ModelError, RunError, UnsupportedError
@@ -232,8 +233,9 @@ async def test_truncate_drops_items_from_the_end(bench):
 
 
 @virtual
-async def test_sampling_that_no_backend_has_is_refused_at_start(bench):
+async def test_sampling_that_a_backend_lacks_is_refused_at_start(bench, monkeypatch):
     """It names module, setting, engine and backend; no engine starts."""
+    monkeypatch.setattr(TransformersLLM, "sampling", frozenset({"stop"}))
     body = call("a", "{{ q }}", "q=%inputs:q", sampling=', "temperature": 0.7, "seed": 3')
     sampled = plan(
         f"""

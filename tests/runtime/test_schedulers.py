@@ -10,26 +10,24 @@ from teola.runtime.engines.protocol import Failure
 from teola.runtime.errors import ModuleError, Place
 from teola.runtime.limits import Limits
 from teola.runtime.once import Once
-from teola.runtime.policies import Budget, Fifo
+from teola.runtime.policies import POLICIES, Budget, Fifo
 from teola.runtime.simulation.clock import pass_time
-from teola.runtime.task import Task
+from teola.runtime.task import TOKEN_BYTES, Task
 from tests.runtime.workbench import call, plan, reply, virtual
 
 PLACE = Place("w", "m", 1, "m.embed", "emb")
 
 
-def task(items, tokens=0, done=None):
+def task(items, done=None):
     """A task of so many items."""
-    made = Task(
-        "embed",
-        list(range(items)),
-        {},
-        PLACE,
-        Limits(),
-        done or (lambda _: None),
-        lambda _: None,
-    )
-    made.tokens = tokens
+    on_done = done or (lambda _: None)
+    return Task("embed", list(range(items)), {}, PLACE, Limits(), on_done, lambda _: None)
+
+
+def text(tokens):
+    """A task of one text with so many tokens."""
+    made = task(1)
+    made.items = ["x" * (TOKEN_BYTES * tokens)]
     return made
 
 
@@ -79,7 +77,7 @@ def test_fifo_passes_over_what_is_over(sizes, over):
 )
 def test_fifo_keeps_the_token_budget(tokens, items, room):
     """The longest head of the queue that fits both budgets; nobody overtakes."""
-    tasks = [task(1, tokens=count) for count in tokens]
+    tasks = [text(count) for count in tokens]
     queue = queued(tasks)
     batch = queue.next_batch(Budget(items, room)) or []
     count = len(batch)
@@ -95,6 +93,14 @@ EMBED = """
     input texts: list<text>
     %e.embed = embed texts=%inputs:texts {engine = emb} @e
     output vectors: list<embedding> = %e.embed:embeddings
+"""
+
+
+SCORE = """
+    input query: text
+    input passages: list<passage>
+    %r.score = score query=%inputs:query passages=%inputs:passages {engine = rr} @r
+    output best: list<passage> = %r.score:passages
 """
 
 
@@ -124,6 +130,51 @@ async def test_a_free_engine_with_work_starts(bench):
         second = asyncio.ensure_future(runner.run(texts=["b"]))
         await asyncio.gather(first, second)
     assert [made.at_s for made in bench.spy("embedder").calls] == [0, 1]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@virtual
+async def test_batches_keep_the_budget_of_tokens(bench, policy):
+    """Of many queries together; a text over it goes alone, and nothing waits for a fuller batch."""
+    bench.pool.policy = policy
+    source = plan(EMBED, emb={"latency_ms": 1000, "batch_size": 8, "batch_tokens": 10})
+    sizes = ([3, 25, 4], [9, 2], [5, 5, 1, 1])
+    texts = [[letter * 4 * n for letter, n in zip("abcd", some, strict=False)] for some in sizes]
+    async with bench.runner(source, share=False) as runner:
+        results = await asyncio.gather(*(runner.run(texts=some) for some in texts))
+    assert [len(result["vectors"]) for result in results] == [3, 2, 4]
+    calls = bench.spy("embedder").calls
+    assert sorted(len(text) for made in calls for text in made.items) == sorted(
+        len(text) for some in texts for text in some
+    )
+    for made in calls:
+        assert len(made.items) == 1 or sum(len(text) // 4 for text in made.items) <= 10
+    assert [made.at_s for made in calls] == list(range(len(calls)))
+
+
+@virtual
+async def test_scores_keep_the_budget_of_tokens(bench):
+    """Passages are counted; the query of each is not."""
+    source = plan(SCORE, rr={"batch_tokens": 10})
+    texts = [letter * 4 * size for letter, size in zip("pqrst", (6, 4, 5, 20, 5), strict=True)]
+    await bench.run(source, query="?" * 400, passages=texts)
+    found = [[len(text) // 4 for text in made.items] for made in bench.spy("reranker").calls]
+    assert found == [[6, 4], [5], [20], [5]]
+
+
+@virtual
+async def test_what_has_waited_too_long_is_next(bench):
+    """Two of the shorter queries that came with a long one do not overtake it any more."""
+
+    async def order(max_wait_s):
+        bench.pool.max_wait_s = max_wait_s
+        source = plan(EMBED, emb={"latency_ms": 1000, "batch_size": 1, "model": str(max_wait_s)})
+        async with bench.runner(source, share=False) as runner:
+            await asyncio.gather(*(runner.run(texts=list(some)) for some in ("abcdef", *"0123")))
+        return "".join(text for made in bench.spies[-1].calls for text in made.items)
+
+    assert await order(None) == "0123abcdef"
+    assert await order(2.0) == "01abcdef23"
 
 
 @virtual

@@ -11,6 +11,7 @@ from tokenizers import models as vocabularies
 
 from teola.runtime.engines.tokenizer import (
     ByteTokenizer,
+    FourBytes,
     ModelTokenizer,
     TemplateError,
     load_tokenizer,
@@ -302,3 +303,29 @@ class TestRealModels:
         assert tokenizer.count("hello " * 300) == 302
         assert tokenizer.offsets("Hello wörld") == [(0, 5), (6, 11)]
         assert len(tokenizer.encode("hello", special=True)) == 3
+
+
+def test_an_estimate_is_a_token_for_four_characters():
+    """Of a prompt, too: what two prompts have in common is the same tokens."""
+    tokenizer = FourBytes()
+    text = "What is a rollback journal?"
+    assert tokenizer.count(text) == len(tokenizer.encode(text)) == 7
+    assert tokenizer.offsets(text)[-1] == (24, 27)
+    one, other = (tokenizer.encode_chat(user(end)) for end in ("a", "b"))
+    assert len(one) == 17
+    assert one[:12] == other[:12]
+
+
+@given(text=anything, cut=st.integers(0, 40))
+def test_an_estimate_keeps_every_text(text, cut):
+    """Though it is none of a model's: different texts are different tokens, filled up with blanks;
+    and each character is in the tokens that hold its bytes."""
+    tokenizer, text = FourBytes(), text.encode(errors="replace").decode()
+    tokens = tokenizer.encode(text)
+    assert tokenizer.decode(tokens).rstrip(" ") == text.rstrip(" ")
+    assert tokenizer.count(text) == len(tokens) == len(tokenizer.offsets(text))
+    pieces = tokenizer.detokenizer()
+    parts = (pieces.push(tokens[:cut]), pieces.push(tokens[cut:]), pieces.finish())
+    assert "".join(parts) == tokenizer.decode(tokens)
+    held = {at for start, end in tokenizer.offsets(text) for at in range(start, end)}
+    assert held == set(range(len(text)))
