@@ -1,0 +1,1 @@
+"""Engines on vLLM, unmodified: language models, embedders and cross-encoders."""

@@ -1,0 +1,34 @@
+"""What vLLM says of a request, as token events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from teola.runtime.engines.protocol import Failure, Generate, TokenEvent
+
+ENDS = ("stop", "length")
+
+
+def event_of(request: Generate, output: Any, eos: int | None, *, first: bool) -> TokenEvent:
+    """The event of one output of vLLM (``RequestOutput``), the ``first`` of a request or not.
+
+    Where texts end an answer, it comes as text too: vLLM cuts the text there, but not the tokens.
+    """
+    (made,) = output.outputs
+    reason = made.finish_reason
+    cached = output.num_cached_tokens if first else None
+    if reason is not None and reason not in ENDS:
+        failure = Failure("engine", f"vLLM ended the request: {reason}")
+        return TokenEvent(request.id, (), failure=failure, cached=cached)
+    if request.warm:
+        return TokenEvent(request.id, (), reason, cached=cached)
+    tokens = list(made.token_ids)
+    if reason == "stop" and tokens and _ends(made.stop_reason, tokens[-1], eos):
+        tokens.pop()
+    text = made.text if request.sampling.stop else None
+    return TokenEvent(request.id, tokens, reason, text=text, cached=cached)
+
+
+def _ends(stop_reason: int | str | None, last: int, eos: int | None) -> bool:
+    """Whether the last token is the end of the answer and no part of it."""
+    return last == (eos if stop_reason is None else stop_reason)

@@ -1,0 +1,105 @@
+"""What waits in real vLLM, what it refuses, and its end; one engine with one place serves all."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from teola.runtime.engines.protocol import Generate
+from teola.runtime.hosts.errors import EngineDied
+from tests.engines.clients import LLMClient
+
+pytestmark = pytest.mark.vllm
+
+PROMPT = [7] * 20
+FOREVER = {"ignore_eos": True}
+
+
+@pytest.fixture(scope="module")
+def llm(start, tiny):
+    return start(LLMClient, {**tiny, "max_num_seqs": 1, "max_num_queued_reqs": 5})
+
+
+@pytest.fixture(scope="module")
+def adapted(start, tiny, lora):
+    return start(LLMClient, {**tiny, "lora": str(lora)})
+
+
+def test_the_least_priority_comes_first(llm):
+    """Among those that wait for the one place."""
+    priorities = (0, 30, 10, 20)
+    requests = [
+        llm.request([7 + priority] * 20, 8, priority=priority, **FOREVER) for priority in priorities
+    ]
+    order = []
+
+    async def ends(request):
+        await llm.answers[request.id].over.wait()
+        order.append(request.priority)
+
+    async def scene():
+        await llm.handle.submit(requests)
+        await asyncio.gather(*map(ends, requests))
+
+    llm.run(scene())
+    assert order == sorted(priorities)
+
+
+def test_a_full_queue_is_told_and_the_request_not_begun(llm):
+    answers = llm.generate(*((PROMPT, 40, FOREVER) for _ in range(7)))
+    kinds = [answer.failure.kind for answer in answers if answer.failure is not None]
+    assert kinds == ["full", "full"]
+    (later,) = llm.generate((PROMPT, 4, FOREVER))
+    assert len(later.tokens) == 4
+
+
+def test_a_lora_adapter_changes_all_answers(llm, adapted):
+    (plain,) = llm.generate((PROMPT, 12, FOREVER))
+    (other,) = adapted.generate((PROMPT, 12, FOREVER))
+    assert plain.tokens != other.tokens
+
+
+def children(pid):
+    """The processes that a process has started, theirs included."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    found = [int(one) for task in tasks for one in (task / "children").read_text().split()]
+    return found + [one for child in found for one in children(child)]
+
+
+def is_there(pid):
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_a_core_that_is_killed_ends_its_requests_and_the_engine(llm):
+    """They fail as died, and what comes later is refused: the host starts it anew."""
+    request = llm.request(PROMPT, 200, **FOREVER)
+
+    async def scene():
+        await llm.handle.submit([request])
+        while not llm.answers[request.id].events:
+            await asyncio.sleep(0)
+        for child in children(llm.handle.pid):
+            os.kill(child, signal.SIGKILL)
+        await llm.answers[request.id].over.wait()
+        with pytest.raises(EngineDied):
+            await llm.handle.submit([Generate("later", PROMPT, 1)])
+
+    llm.run(scene())
+    assert llm.answers[request.id].failure.kind == "died"
+
+
+def test_nothing_is_left_of_a_host_that_is_killed(adapted):
+    """vLLM's processes end with it."""
+    pid = adapted.handle.pid
+    started = children(pid)
+    assert started
+
+    async def scene():
+        os.kill(pid, signal.SIGKILL)
+        await adapted.handle.died
+        while any(map(is_there, started)):
+            await asyncio.sleep(0)
+
+    adapted.run(scene())
