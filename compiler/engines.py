@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from teola.compiler.engine_settings import (
     EngineSettings,
-    FaissStore,
     FakeEmbedder,
     FakeLLM,
     FakeReranker,
     FakeStore,
     MaxSimReranker,
+    ModelSettings,
     SentenceTransformersEmbedder,
     SimulatedEmbedder,
     SimulatedLLM,
@@ -27,6 +27,10 @@ from teola.compiler.engine_settings import (
     SimulatedStore,
     TransformersLLM,
 )
+from teola.compiler.engine_settings_openai import OpenAIEmbedder, OpenAILLM
+from teola.compiler.engine_settings_rerankers import CrossEncoderReranker
+from teola.compiler.engine_settings_stores import FaissStore, PostgresStore
+from teola.compiler.engine_settings_vllm import VllmEmbedder, VllmLLM, VllmReranker
 from teola.compiler.graph.pgraph import Json
 from teola.compiler.model_names import HUB_PREFIX, KNOWN_MODELS, LOCAL
 
@@ -40,22 +44,31 @@ __all__ = [
     "backends",
     "canonical",
     "default_backend",
+    "fingerprint",
     "identity",
+    "orders_ingest",
     "portable",
     "settings_model",
 ]
 
 BACKENDS: Mapping[tuple[str, str], type[EngineSettings]] = {
     ("llm", "transformers"): TransformersLLM,
+    ("llm", "openai"): OpenAILLM,
+    ("llm", "vllm"): VllmLLM,
     ("llm", "fake"): FakeLLM,
     ("llm", "simulated"): SimulatedLLM,
     ("embedder", "sentence-transformers"): SentenceTransformersEmbedder,
+    ("embedder", "openai"): OpenAIEmbedder,
+    ("embedder", "vllm"): VllmEmbedder,
     ("embedder", "fake"): FakeEmbedder,
     ("embedder", "simulated"): SimulatedEmbedder,
     ("reranker", "maxsim"): MaxSimReranker,
+    ("reranker", "cross-encoder"): CrossEncoderReranker,
+    ("reranker", "vllm"): VllmReranker,
     ("reranker", "fake"): FakeReranker,
     ("reranker", "simulated"): SimulatedReranker,
     ("store", "faiss"): FaissStore,
+    ("store", "postgres"): PostgresStore,
     ("store", "fake"): FakeStore,
     ("store", "simulated"): SimulatedStore,
 }
@@ -100,7 +113,7 @@ def canonical(config: EngineSettings | Mapping[str, object]) -> dict[str, Json]:
     """
     settings = config if isinstance(config, EngineSettings) else _validated(config)
     found: dict[str, Json] = settings.model_dump(mode="json")
-    if found.get("path") is not None:
+    if isinstance(settings, ModelSettings) and settings.path is not None:
         found["model"] = LOCAL
     return found
 
@@ -110,15 +123,33 @@ def identity(config: EngineSettings | Mapping[str, object]) -> str:
 
     How many replicas they have does not count.
     """
-    settings = {name: value for name, value in canonical(config).items() if name != "replicas"}
+    return _hash(config, {"replicas"})
+
+
+def fingerprint(config: EngineSettings | Mapping[str, object]) -> str:
+    """Return a hash that is equal for embedders that make the same vectors (32 hex digits), however
+    they do it. Collections know by it what made their vectors."""
+    return _hash(config, EngineSettings.incidental)
+
+
+def _hash(config: EngineSettings | Mapping[str, object], without: Collection[str]) -> str:
+    settings = {name: value for name, value in canonical(config).items() if name not in without}
     text = json.dumps(settings, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def orders_ingest(config: Mapping[str, object]) -> bool:
+    """Return whether what is ingested into a store with these settings must be there as a whole."""
+    return _validated(config).orders_ingest
+
+
 def portable(config: EngineSettings | Mapping[str, object]) -> dict[str, Json]:
-    """Return canonical settings as a plan holds them: a local folder is bound at run time."""
+    """Return canonical settings as a plan holds them: a local folder is bound at run time. That
+    there is one, an engine with weights tells by its ``model``, any other by an empty path."""
     found = canonical(config)
-    return {**found, "path": None} if "path" in found else found
+    if found.get("path") is None:
+        return found
+    return {**found, "path": None if "model" in found else ""}
 
 
 def _validated(config: Mapping[str, object]) -> EngineSettings:

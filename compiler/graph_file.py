@@ -48,7 +48,8 @@ def _with_folders(graph: PGraph, source: Source, folder: Path, diagnostics: Diag
         if isinstance(path, str):
             place = located(path, folder)
             line = _line_of(source, rf"\s*engine\s+{re.escape(name)}\b")
-            check_folder(path, place, _span(source, line, [path]), diagnostics)
+            if config.get("kind") != "store":
+                check_folder(path, place, _span(source, line, [path]), diagnostics)
             engines[name] = {**config, "path": str(place)}
     return graph if engines == graph.engines else graph.with_(engines=engines)
 

@@ -30,8 +30,8 @@ TEXT_LIMITS: Mapping[str, int] = {"all-minilm-l6-v2": 256}
 
 def choices(kind: str) -> str:
     """Say how weights for a model of ``kind`` may be named."""
-    known = _known(kind)
-    return f"model: {' | '.join(known)} | {HUB_PREFIX}organisation/name, or path: FOLDER"
+    models = " | ".join([*_known(kind), f"{HUB_PREFIX}organisation/name"])
+    return f"model: {models}, or path: FOLDER"
 
 
 def check_weights(kind: str, model: str | None, path: str | None) -> None:
@@ -79,10 +79,11 @@ def _unknown(kind: str, model: str) -> PydanticCustomError:
         meant = f"a model of the hub is written {HUB_PREFIX}{model}"
     else:
         meant = f"did you mean '{close}'?" if close else choices(kind)
+    message = f"there is no model '{model}'"
+    if not known:
+        return _wrong("unknown-model", message, help=meant, at="model")
     note = f"known: {', '.join(known)}"
-    return _wrong(
-        "unknown-model", f"there is no model '{model}'", help=meant, at="model", note=note
-    )
+    return _wrong("unknown-model", message, help=meant, at="model", note=note)
 
 
 def _check_hub(model: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from teola.compiler.check.model_paths import locate_models
 from teola.compiler.diagnostics import Diagnostics
 from teola.compiler.engine_reader import read_engines
-from teola.compiler.engines import canonical
+from teola.compiler.engines import canonical, orders_ingest
 from teola.compiler.errors import CompileError
 from teola.compiler.graph.pgraph import PGraph
 from teola.compiler.overrides import apply_overrides
@@ -40,6 +40,12 @@ def rebind_engines(graph: PGraph, sets: Sequence[str], name: str) -> PGraph:
     found, _ = read_engines(tree, diagnostics)
     found = locate_models(tree, found, None, diagnostics)
     diagnostics.raise_if_errors()
+    for key, settings in found.items():
+        if settings.orders_ingest and not orders_ingest(graph.engines[key]):
+            raise CompileError(
+                f"{name}: engines.{key}: its index is filled in groups, as compiled; such an index "
+                "must be filled at once: set it when compiling the workflow"
+            )
     return graph.with_(engines={key: canonical(settings) for key, settings in found.items()})
 
 

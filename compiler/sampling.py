@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from teola.compiler.engines import BACKENDS, settings_model
 from teola.compiler.errors import CompileError
@@ -14,8 +14,13 @@ GREEDY: Mapping[str, object] = {"temperature": 0, "top_p": None, "stop": None, "
 def lacking(engine: Mapping[str, object], sampling: Mapping[str, object]) -> list[str]:
     """The settings that ``sampling`` asks for and the engine's backend is known not to have."""
     has = _has(str(engine.get("kind")), str(engine.get("backend")))
+    return lacking_of(has, sampling) if has is not None else []
+
+
+def lacking_of(has: Collection[str], sampling: Mapping[str, object]) -> list[str]:
+    """The settings that ``sampling`` asks for and that are not among those that are there."""
     asked = (name for name in GREEDY if sampling.get(name, GREEDY[name]) not in (GREEDY[name], []))
-    return [name for name in asked if has is not None and name not in has]
+    return [name for name in asked if name not in has]
 
 
 def backends_with(name: str) -> list[str]:

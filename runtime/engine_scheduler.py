@@ -9,6 +9,7 @@ from math import ceil
 
 from teola.runtime.batch_worker import BatchWorker, Runs
 from teola.runtime.circuit import Circuit
+from teola.runtime.engines.protocol import Capabilities
 from teola.runtime.errors import ModuleError
 from teola.runtime.item_budget import ItemBudget
 from teola.runtime.observing.engine_watch import UNWATCHED, EngineWatch
@@ -29,6 +30,7 @@ class BatchScheduler(TaskQueue):
         self.workers: dict[Runs, BatchWorker] = {}
         self.budgets: dict[Runs, ItemBudget] = {}
         self.suspects = Suspects(self.queue)
+        self.tokens: int | None = None
 
     @property
     def up(self) -> bool:
@@ -42,14 +44,15 @@ class BatchScheduler(TaskQueue):
     def start(
         self,
         engine: Runs,
-        max_items: int,
+        capabilities: Capabilities,
         circuit: Circuit,
         lost: Callable[[str], None],
         watch: EngineWatch = UNWATCHED,
     ) -> None:
         """A replica is up (again); where it turns out to hang, it is ``lost``."""
         first = not self.workers
-        budget = self.budgets.setdefault(engine, ItemBudget(max_items))
+        self.tokens = capabilities.batch_tokens
+        budget = self.budgets.setdefault(engine, ItemBudget(capabilities.max_items))
         self.workers[engine] = BatchWorker(self, engine, budget, circuit, lost, watch)
         self.opened(first=first)
 
@@ -76,10 +79,9 @@ class BatchScheduler(TaskQueue):
 
     def wake(self) -> None:
         """One replica that is free begins; it wakes the next one if it leaves something."""
-        if self.queue or self.suspects.ready:
-            idle = (worker for worker in self.workers.values() if worker.job is None)
-            if (worker := next(idle, None)) is not None:
-                worker.begin()
+        idle = next((worker for worker in self.workers.values() if worker.job is None), None)
+        if idle is not None and (self.queue or self.suspects.ready):
+            idle.begin()
 
     def rest(self, worker: BatchWorker) -> None:
         """A replica has nothing to do, or is gone."""
@@ -92,7 +94,7 @@ class BatchScheduler(TaskQueue):
         self.suspects.survived(worker)
         if worker.worked and (suspect := self.suspects.next(worker)):
             return suspect
-        budget = Budget(self._share(worker.budget.items))
+        budget = Budget(self._share(worker.budget.items), self.tokens, lone=True)
         while (batch := self.queue.next_batch(budget)) is not None:
             valid = [Sent.of(part) for part in batch if part.task.still_valid()]
             if sent := self.suspects.sift(self.suspects.hold(valid)):

@@ -50,17 +50,16 @@ class GraphScheduler:
         blueprint: Blueprint,
         engines: Mapping[str, PooledEngine],
         share: bool,
+        seed: int = 0,
     ) -> None:
         self.pool, self.blueprint, self.engines, self.share = pool, blueprint, engines, share
+        self.seed = seed
         self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time
         self.actions: deque[Callable[[], None]] = deque()
         self.draining = False
         self.outlook = Outlook(blueprint.graph)
         self.outputs = frozenset(out.ref.node for out in blueprint.graph.outputs)
-
-    def now(self) -> float:
-        """Seconds on the loop's clock."""
-        return self.loop.time()
 
     def ready(self, action: Callable[[], None]) -> None:
         """Do ``action`` after what is being done now, in order (so that long chains of quick
@@ -274,7 +273,8 @@ class GraphScheduler:
     def over(self, run: Run) -> None:
         """A run ended: keep what later queries may use, clean up what a failed one left."""
         if run.state == "done":
-            learn(run)
+            if run.home is not None:
+                learn(run)
             if run.prepared.keeps and run.key is not None:
                 self.pool.retain(run)
             return
@@ -294,9 +294,10 @@ class GraphScheduler:
             return
         if run.key is not None and self.pool.shared.get(run.key) is run:
             del self.pool.shared[run.key]
-        run.cancel()
         if run.state == "done":
-            run.dispose()
+            self.dispose(run)
+        else:
+            run.cancel()
 
     def dispose(self, run: Run) -> None:
         """Nobody will ever use a finished run again."""

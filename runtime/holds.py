@@ -14,11 +14,19 @@ LEAST_TOKENS = 256
 
 
 class Holds:
-    """``leaders`` have been sent and have given no token yet, ``followers`` wait for them."""
+    """``leaders`` have been sent and have given no token yet, ``followers`` wait for them. One of
+    the leaders at most is a ``warm_up``."""
 
     def __init__(self) -> None:
         self.leaders: dict[str, LLMTask | WarmUp] = {}
         self.followers: dict[str, list[LLMTask]] = {}
+        self.warm_up: WarmUp | None = None
+
+    def lead(self, task: LLMTask | WarmUp) -> None:
+        """A call or a warm-up is sent."""
+        self.leaders[task.id] = task
+        if isinstance(task, WarmUp):
+            self.warm_up = task
 
     def leader(self, marks: Marks, prefixes: Prefixes) -> str | None:
         """Who computes a prefix of a prompt right now; None where nobody does."""
@@ -42,7 +50,8 @@ class Holds:
 
     def release(self, leader: str) -> list[LLMTask]:
         """A leader has given its first token, or has ended: who waited for it."""
-        self.leaders.pop(leader, None)
+        if self.leaders.pop(leader, None) is self.warm_up:
+            self.warm_up = None
         return self.followers.pop(leader, [])
 
     def waits_for(self, leader: str) -> bool:
@@ -61,11 +70,6 @@ class Holds:
     def busy(self) -> bool:
         """Whether somebody waits for a first token."""
         return bool(self.leaders or self.followers)
-
-    @property
-    def warm_up(self) -> WarmUp | None:
-        """The warm-up that runs: there is one at a time."""
-        return next((one for one in self.leaders.values() if isinstance(one, WarmUp)), None)
 
     def check_integrity(self) -> list[str]:
         """What should not be there when nothing runs."""

@@ -18,6 +18,9 @@ from teola.runtime.warm_up import WarmUp
 
 REST_S, MOST_REST_S = 0.1, 1.6
 """A replica that is full is offered nothing for so long, twice as long the next time."""
+AHEAD = 8
+"""A replica that orders by itself what waits in it gets one call more for every so many that it
+runs at once, whatever they may take of its KV: it knows better than our account what they do."""
 
 _ids = count(1)
 
@@ -63,15 +66,21 @@ class LLMReplica:
         """What it can take now."""
         if self.reserved or self.rests:
             return Budget(0, 0)
-        return Budget(
-            self.capabilities.max_requests - len(self.running),
-            self.capabilities.kv_tokens - self.held,
-        )
+        most = self.capabilities.max_requests
+        if self.capabilities.priority:
+            return Budget(most + -(-most // AHEAD) - len(self.running))
+        return Budget(most - len(self.running), self.free)
+
+    @property
+    def free(self) -> int:
+        """The tokens of its KV that nobody holds, by our account."""
+        return self.capabilities.kv_tokens - self.held
 
     def fits(self, task: LLMTask | WarmUp) -> bool:
         """Whether it can take a call or a warm-up now."""
         budget = self.budget
-        return budget.items > 0 and task.tokens <= (budget.tokens or 0)
+        tokens = self.free if isinstance(task, WarmUp) else budget.tokens
+        return budget.items > 0 and (tokens is None or task.tokens <= tokens)
 
     def tokens_until_done(self, task: LLMTask | WarmUp) -> int:
         """The tokens it would compute until a call that is sent now is through: the prompts before
@@ -100,7 +109,8 @@ class LLMReplica:
         task.started()
         if self.watch:
             self._tell_sent(task)
-        self.running[task.id] = self.holds.leaders[task.id] = task
+        self.running[task.id] = task
+        self.holds.lead(task)
         self.held += task.tokens
         if isinstance(task, LLMTask) and task.suspect:
             self.suspect = task
@@ -128,8 +138,10 @@ class LLMReplica:
                 self.lost(event.failure.message)
                 continue
             if event.failure is not None and event.failure.kind == "full":
-                self._rest()
+                self._rest(event.failure.after_s)
                 back += [task] if isinstance(task, LLMTask) else []
+            elif event.failure is not None and event.failure.after_s:
+                self._rest(event.failure.after_s)
             self._event(task, event)
         if back:
             self.released(back)
@@ -149,11 +161,18 @@ class LLMReplica:
             self.failed(task)
         task.event(event)
 
-    def _rest(self) -> None:
-        """It is full, whatever our account says."""
+    def _rest(self, after_s: float) -> None:
+        """It is full, whatever our account says, perhaps for as long as it has said."""
+        loop = asyncio.get_running_loop()
+        delay_s = after_s
         if self.resting is None:
-            self.resting = asyncio.get_running_loop().call_later(self.rest_s, self._rested)
+            delay_s = max(self.rest_s, after_s)
             self.rest_s = min(2 * self.rest_s, MOST_REST_S)
+        elif self.resting.when() < loop.time() + after_s:
+            self.resting.cancel()
+        else:
+            return
+        self.resting = loop.call_later(delay_s, self._rested)
 
     def _rested(self) -> None:
         self.resting = None

@@ -181,20 +181,21 @@ class LLMScheduler(TaskQueue):
             if not batch:
                 break
             for task in (part.task for part in batch if isinstance(part.task, LLMTask)):
+                task.priority = self.queue.priority(task)
                 replica = self._best(task) or roomiest
                 if (leader := replica.leader(task)) is not None:
                     replica.holds.hold(task, leader)
                 else:
                     yield replica, task
         if (first := self.queue.first()) is not None:
-            self._make_room(first.tokens)
+            self._make_room(first.size(0))
         else:
             yield from self._warm_next()
 
     def _roomiest(self) -> LLMReplica | None:
         """The replica with the most free KV of those that take another call."""
         free = (one for one in self.replicas.values() if one.budget.items > 0)
-        return max(free, key=lambda one: one.budget.tokens or 0, default=None)
+        return max(free, key=lambda one: one.free, default=None)
 
     def _best(self, task: LLMTask | WarmUp, *, idle: bool = False) -> LLMReplica | None:
         """Where a call would be through first; of equals the one with the most free KV. ``idle``:
@@ -220,8 +221,8 @@ class LLMScheduler(TaskQueue):
         """A call that would fit without the warm-up that runs does not wait for its end."""
         for replica in self.replicas.values():
             one = replica.holds.warm_up
-            free = replica.budget.tokens or 0
-            if one and tokens <= free + one.tokens and not replica.holds.waits_for(one.id):
+            fits = one and tokens <= replica.free + one.tokens
+            if one and fits and not replica.holds.waits_for(one.id):
                 self.warm_ups.waste(one)
                 replica.abort(one)
                 return

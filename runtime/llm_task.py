@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from teola.runtime.engines.protocol import Generate, TokenEvent
+from teola.runtime.engines.protocol import GREEDY, Generate, Grammar, Sampling, TokenEvent
 from teola.runtime.errors import ModuleError, Place, StreamInterrupted
 from teola.runtime.limits import Limits
 from teola.runtime.prefixes import Marks
@@ -32,8 +32,8 @@ class Call(Protocol):
         """The engine has the call."""
         ...
 
-    def tokens(self, new: Sequence[int], finish_reason: str | None) -> None:
-        """New tokens; the last event has a reason."""
+    def event(self, event: TokenEvent) -> None:
+        """New tokens or text; the last event has a reason."""
         ...
 
     def left(self) -> bool:
@@ -46,26 +46,31 @@ class Call(Protocol):
 
 
 class LLMTask(Task):
-    """One LLM call: ``prompt`` tokens in, at most ``max_tokens`` out; ``marks`` stand for the
-    prompt's blocks. What an attempt gave (``given``) stays where the engine can go on from there
-    and the call is ``resumable``: the next attempt's prompt ends with it. A call that ran at its
-    replica's ``death`` is ``suspect``: from then on it runs alone."""
+    """One LLM call: ``prompt`` tokens in, at most ``max_tokens`` out, ``tokens`` of KV together;
+    ``marks`` stand for the prompt's blocks. What an attempt gave (``given``) stays where the engine
+    can go on from there and the call is ``resumable``: the next attempt's prompt ends with it. A
+    call that ran at its replica's ``death`` is ``suspect``: from then on it runs alone.
+    ``messages`` are the prompt as an engine gets it that takes no tokens."""
 
     __slots__ = (
         "abort",
         "call",
         "death",
         "given",
+        "grammar",
         "home",
         "id",
         "idle",
         "ignore_eos",
         "marks",
         "max_tokens",
+        "messages",
+        "priority",
         "prompt",
-        "resumable",
+        "sampling",
         "sender",
         "suspect",
+        "tokens",
     )
 
     def __init__(
@@ -84,15 +89,21 @@ class LLMTask(Task):
         self.prompt, self.max_tokens, self.ignore_eos = prompt, max_tokens, ignore_eos
         self.tokens = len(prompt) + max_tokens
         self.call = call
+        self.messages: Sequence[Mapping[str, str]] = ()
         self.marks: Marks = ()
         self.given: list[int] = []
-        self.resumable = True
+        self.priority = 0
+        self.sampling: Sampling = GREEDY
+        self.grammar: Grammar | None = None
         self.suspect = False
         self.death: Death | None = None
         self.id = ""
         self.abort: Callable[[LLMTask], None] | None = None
         self.sender: asyncio.Task[None] | None = None
         self.home: LLMReplica | None = None
+
+    def size(self, index: int) -> int:
+        return self.tokens
 
     def request(self) -> Generate:
         """What the engine is asked."""
@@ -103,6 +114,10 @@ class LLMTask(Task):
             self.ignore_eos,
             primitive=self.place.primitive,
             workflow=self.place.workflow,
+            sampling=self.sampling,
+            grammar=self.grammar,
+            messages=self.messages,
+            priority=self.priority,
         )
 
     def event(self, event: TokenEvent) -> None:
@@ -117,7 +132,7 @@ class LLMTask(Task):
         self.given += event.tokens
         if event.finish_reason is not None:
             self.end()
-        self.call.tokens(event.tokens, event.finish_reason)
+        self.call.event(event)
 
     def start_idle_clock(self) -> None:
         """A token came: the time to the next one is bounded."""
@@ -134,6 +149,11 @@ class LLMTask(Task):
             self.idle = None
 
     @property
+    def resumable(self) -> bool:
+        """Whether its answer may be broken off: what ends or shapes it looks at all of it."""
+        return not self.sampling.stop and self.grammar is None
+
+    @property
     def goes_on(self) -> bool:
         """Whether another attempt begins where this one ended."""
         return self.resumable and self.home is not None and self.home.capabilities.continues
@@ -142,7 +162,7 @@ class LLMTask(Task):
         died = error.kind == "died"
         if len(self.given) >= self.max_tokens:  # nothing is missing but its end
             self.end()
-            self.call.tokens((), "length")
+            self.call.event(TokenEvent(self.id, (), "length"))
         elif died and self.suspect:
             twice = f"it ended the engine twice, among others and then alone: {error.cause}"
             self.fail(ModuleError(self.place, twice, "item"))
@@ -171,6 +191,7 @@ class LLMTask(Task):
         self.given = []
 
     def cancel(self) -> None:
+        ended = self.over
         super().cancel()
-        if self.abort is not None:
+        if self.abort is not None and not ended:
             self.abort(self)

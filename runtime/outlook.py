@@ -31,7 +31,7 @@ class Expected:
     """One instance of a node (an LLM call goes by its decode): ``work_ms`` of its engine,
     ``path_ms`` the longest path of work from its begin to the end of the query, ``depth`` the
     primitives on that path. ``entry`` is what its items cost, or its prefill, and ``goes_on`` its
-    decode; ``tokens`` are those of one item."""
+    decode; ``tokens`` are those of one item, ``item_ms`` is its work; an LLM call is one item."""
 
     work_ms: float = 0.0
     path_ms: float = 0.0
@@ -39,13 +39,15 @@ class Expected:
     entry: Entry | None = None
     goes_on: Entry | None = None
     tokens: int = 0
+    item_ms: float = 0.0
 
-    @property
-    def item_ms(self) -> float:
-        """One of its items; an LLM call is one item."""
+    def expect(self, work_ms: float) -> None:
+        """So much work is expected from now on."""
+        self.work_ms = work_ms
         if self.entry is None or self.goes_on is not None:
-            return self.work_ms
-        return _batched_ms(self.entry, 1, self.tokens)
+            self.item_ms = work_ms
+        else:
+            self.item_ms = _batched_ms(self.entry, 1, self.tokens)
 
     def did(self, items: int, tokens: int, new_tokens: int) -> float:
         """An instance has ended: it had so many items, or prompt ``tokens`` and ``new_tokens``.
@@ -57,7 +59,7 @@ class Expected:
             work_ms += max(0, new_tokens - 1) * self.goes_on.latency_ms(1, tokens + new_tokens / 2)
         else:
             work_ms = _batched_ms(self.entry, items, self.tokens)
-        self.work_ms += LEARNING * (work_ms - self.work_ms)
+        self.expect(self.work_ms + LEARNING * (work_ms - self.work_ms))
         return work_ms
 
 
@@ -112,7 +114,8 @@ class Outlook:
             instances.setdefault(unit, set()).add(task.path)
             self.total_ms += own[task.id]
         for unit, paths_of in instances.items():
-            self.nodes[unit].work_ms /= len(paths_of)
+            expected = self.nodes[unit]
+            expected.expect(expected.work_ms / len(paths_of))
 
 
 def _own_profiles(graph: PGraph) -> Profiles | None:

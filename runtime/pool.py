@@ -18,7 +18,7 @@ from teola.runtime.instance.scope import Scope
 from teola.runtime.observing.engine_watch import EngineWatch
 from teola.runtime.observing.observations import EngineFacts, QueryRefused
 from teola.runtime.observing.observers import Observers, T
-from teola.runtime.policies import DEFAULT_POLICY, POLICIES
+from teola.runtime.policies import DEFAULT_POLICY, POLICIES, make_policy
 from teola.runtime.pool_engine import PooledEngine, Wrap
 from teola.runtime.replica import Replica
 from teola.runtime.values import Key
@@ -39,7 +39,8 @@ class EnginePool:
     ``retained_bytes`` bounds the unnamed collections that are kept for later queries (least
     recently used first out), ``max_queries`` how many queries are in at a time (one more is refused
     with ``Overloaded``; None: any number); ``policy`` names the order in which waiting tasks are
-    served (``teola.runtime.policies``). Use as ``async with EnginePool() as pool``.
+    served (``teola.runtime.policies``), but what has waited for ``max_wait_s`` goes first. Use as
+    ``async with EnginePool() as pool``.
     """
 
     def __init__(
@@ -48,11 +49,12 @@ class EnginePool:
         retained_bytes: int = RETAINED_BYTES,
         max_queries: int | None = None,
         policy: str = DEFAULT_POLICY,
+        max_wait_s: float | None = None,
         wrap: Wrap = lambda handle, _: handle,
     ) -> None:
         if policy not in POLICIES:
             raise RunError(f"there is no policy {policy!r}; there are: {', '.join(POLICIES)}")
-        self.policy = policy
+        self.policy, self.max_wait_s = policy, max_wait_s
         self.engines: dict[str, PooledEngine] = {}
         self.shared: dict[Key, Run] = {}
         self.retained: OrderedDict[Key, Run] = OrderedDict()
@@ -77,7 +79,9 @@ class EnginePool:
         key = identity(config)
         if key not in self.engines:
             watch = EngineWatch(self._facts(name, key, config), self.observers)
-            engine = PooledEngine(name, key, config, self._tell, self._wrap, watch, self.policy)
+            now = asyncio.get_running_loop().time
+            policy = partial(make_policy, self.policy, self.max_wait_s, now)
+            engine = PooledEngine(name, key, config, self._tell, self._wrap, watch, policy)
             engine.on_death.append(partial(self._forget, engine))
             self.engines[key] = engine
         self.engines[key].grow(int(config.get("replicas") or 1))

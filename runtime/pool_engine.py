@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from teola.compiler.engines import LOCAL
+from teola.compiler.engines import LOCAL, fingerprint
 from teola.compiler.errors import TeolaError
 from teola.runtime.engine_scheduler import BatchScheduler
 from teola.runtime.engines.protocol import Capabilities
@@ -23,7 +23,7 @@ from teola.runtime.llm_scheduler import LLMScheduler
 from teola.runtime.models import ensure
 from teola.runtime.observing.engine_watch import UNWATCHED, EngineWatch
 from teola.runtime.placement import Placement
-from teola.runtime.policies import DEFAULT_POLICY, POLICIES
+from teola.runtime.policies import Policy, RemainingWork
 from teola.runtime.replica import Queues, Replica
 
 LOG = logging.getLogger(__name__)
@@ -48,9 +48,10 @@ class PooledEngine:
         on_status: Callable[[EngineStatus], None],
         wrap: Wrap = lambda handle, _: handle,
         watch: EngineWatch = UNWATCHED,
-        policy: str = DEFAULT_POLICY,
+        policy: Callable[[], Policy] = RemainingWork,
     ) -> None:
         self.name, self.identity, self.config = name, identity, dict(config)
+        self.fingerprint = fingerprint(config)
         self.kind = str(config["kind"])
         self.on_status = on_status
         self.wrap, self.watch, self.policy = wrap, watch, policy
@@ -87,8 +88,9 @@ class PooledEngine:
         return self.placement.of(collection) if self.stores else self.replicas[0]
 
     def _queues(self) -> Queues:
-        policy = POLICIES[self.policy]
-        return Queues(BatchScheduler(policy(), self.watch), LLMScheduler(policy(), self.watch))
+        return Queues(
+            BatchScheduler(self.policy(), self.watch), LLMScheduler(self.policy(), self.watch)
+        )
 
     def _job(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         job = asyncio.get_running_loop().create_task(work)
@@ -215,7 +217,7 @@ class PooledEngine:
     async def _read_tokenizer(self) -> None:
         """Have the tokenizer there before somebody asks for it: reading it would hold up the loop.
         That it cannot be read, whoever asks for it is told."""
-        if self.entry.weights and self.kind in ("llm", "embedder"):
+        if self.config.get("path") and self.kind in ("llm", "embedder"):
             with suppress(TeolaError):
                 self._tokenizer = await asyncio.to_thread(load_tokenizer, self.config)
         if self.error is None:

@@ -61,7 +61,9 @@ def item_key(engine: str, request: Request, item: Any) -> bytes:
 
 def call_key(engine: str, call: Generate) -> bytes:
     """What stands for one LLM call."""
-    return digest(engine.encode(), of_json([list(call.tokens), call.max_tokens, call.ignore_eos]))
+    how = repr((call.sampling, call.grammar))
+    asked = [list(call.tokens), call.max_tokens, call.ignore_eos, how]
+    return digest(engine.encode(), of_json(asked))
 
 
 def _content(item: Any) -> bytes:
@@ -79,6 +81,7 @@ class Recorder:
         self.record, self.handle, self.engine = record, handle, engine
         self.calls: dict[str, Generate] = {}
         self.tokens: dict[str, list[int]] = {}
+        self.texts: dict[str, str] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.handle, name)
@@ -111,10 +114,13 @@ class Recorder:
         if (call := self.calls.get(event.id)) is None:
             return
         self.tokens[event.id] += event.tokens
-        answer = (tuple(self.tokens[event.id]), event.finish_reason)
+        if event.text is not None:
+            self.texts[event.id] = self.texts.get(event.id, "") + event.text
+        answer = (tuple(self.tokens[event.id]), event.finish_reason, self.texts.get(event.id))
         self.record.answers[call_key(self.engine, call)] = answer
         if event.finish_reason is not None or event.failure is not None:
             del self.calls[event.id], self.tokens[event.id]
+            self.texts.pop(event.id, None)
 
     async def submit(self, requests: Sequence[Generate]) -> None:
         """Send calls."""
@@ -179,8 +185,8 @@ class Replayer:
         answer = self._answer(call_key(self.engine, request))
         if isinstance(answer, Failure):
             return TokenEvent(request.id, (), failure=answer)
-        tokens, finish_reason = answer
-        return TokenEvent(request.id, tokens, finish_reason or "stop")
+        tokens, finish_reason, text = answer
+        return TokenEvent(request.id, tokens, finish_reason or "stop", text=text)
 
     async def abort(self, ids: Sequence[str]) -> None:
         """Nothing runs."""

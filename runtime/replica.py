@@ -100,7 +100,7 @@ class Replica:
             )
         else:
             self.queues.batches.start(
-                self.handle, self.capabilities.max_items, self.circuit, self.lost, self.watch
+                self.handle, self.capabilities, self.circuit, self.lost, self.watch
             )
         self.handle.died.add_done_callback(self._died)
 

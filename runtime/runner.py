@@ -33,6 +33,7 @@ class Runner:
         source: a workflow, text-form or plan file, the name of a packaged workflow, or a Plan.
         pool: the engines; without one the runner makes its own and closes it.
         share: compute equal content once for all queries of the pool (runtime.md, "Upper tier").
+        seed: what calls above temperature 0 draw with: runs of equal seeds and inputs are equal.
         level, sets: for the compiler, where ``source`` is not a plan yet.
         on_engine: is told how the engines start.
 
@@ -46,6 +47,7 @@ class Runner:
         *,
         pool: EnginePool | None = None,
         share: bool = True,
+        seed: int = 0,
         level: str = DEFAULT_LEVEL,
         sets: Sequence[str] = (),
         on_engine: Callable[[EngineStatus], None] | None = None,
@@ -53,7 +55,7 @@ class Runner:
         if not isinstance(source, Plan):
             source = compile_workflow(source, level=level, sets=sets)
         self.plan: Plan = source
-        self.share = share
+        self.share, self.seed = share, seed
         self.on_engine = on_engine
         self._pool = pool
         self._own_pool = pool is None
@@ -109,7 +111,7 @@ class Runner:
         except BaseException:
             await self.close()
             raise
-        self._scheduler = GraphScheduler(self._pool, blueprint, engines, self.share)
+        self._scheduler = GraphScheduler(self._pool, blueprint, engines, self.share, self.seed)
 
     def _engines(self, pool: EnginePool) -> dict[str, PooledEngine]:
         used = {getattr(node, "engine", None) for node in self.plan.graph.nodes}

@@ -12,6 +12,8 @@ from teola.runtime.limits import Limits
 from teola.runtime.observing.engine_watch import Origin
 from teola.runtime.rank import UNRANKED
 
+TOKEN_BYTES = 4
+"""Bytes of text that count as a token, as four characters do in estimates."""
 PENDING = object()
 """Stands for a result that is not there yet."""
 
@@ -20,10 +22,10 @@ class Task:
     """Items of one operation; ends once, in ``on_done(results)`` or ``on_fail(error)``.
 
     ``todo`` holds the indices still to be sent, ``running`` counts those that were and have no end
-    yet, ``tokens`` is what it needs of an engine's KV. ``generation`` counts attempts: results of
-    an earlier one are ignored; ``lapsed``: a clock has run out. ``spent_s`` is what was
-    spent on the first attempt before it was queued: its clock has so much less. ``queued_s`` is
-    when it was queued last, ``origin`` whom it is for, ``rank`` what policies know of it.
+    yet. ``generation`` counts attempts: results of an earlier one are ignored; ``lapsed``: a clock
+    has run out. ``spent_s`` is what was spent on the first attempt before it was queued: its clock
+    has so much less. ``queued_s`` is when it was queued last, ``origin`` whom it is for, ``rank``
+    what policies know of it.
     """
 
     __slots__ = (
@@ -53,7 +55,6 @@ class Task:
         "spent_s",
         "timer",
         "todo",
-        "tokens",
     )
 
     def __init__(
@@ -74,7 +75,6 @@ class Task:
         self.on_progress, self.on_start = on_progress, on_start
         self.todo: Sequence[int] = range(len(items))
         self.results: list[Any] = [PENDING] * len(items)
-        self.tokens = 0
         self.spent_s = self.queued_s = 0.0
         self.rank = UNRANKED
         self.origin: Origin | None = None
@@ -88,6 +88,11 @@ class Task:
         self.requeue: Callable[[Task], None] | None = None
         self.check: Callable[[], None] | None = None
         self.counted: Callable[[Sequence[int]], None] | None = None
+
+    def size(self, index: int) -> int:
+        """What an item takes of a budget of tokens: of a text, roughly what it has."""
+        item = self.items[index]
+        return max(1, -(-_bytes(item) // TOKEN_BYTES)) if isinstance(item, str) else 1
 
     def queued(self, requeue: Callable[[Task], None]) -> None:
         """The task has a queue to come back to."""
@@ -235,3 +240,8 @@ class Task:
     def cancel(self) -> None:
         """Nobody wants it: leave the queue; what runs is ignored when it comes back."""
         self.end()
+
+
+def _bytes(text: str) -> int:
+    """Its length in UTF-8: where a character is often a token of its own, it is of many bytes."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

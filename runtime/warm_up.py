@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MOST_NEW_TOKENS = 2
 """What an engine may generate for it, though nobody reads that."""
+LAST = 1 << 62
+"""Its priority: behind every call."""
 
 
 class Owner(Origin, Protocol):
@@ -77,7 +79,7 @@ class WarmUp:
 
     def request(self) -> Generate:
         """What the engine is asked."""
-        return Generate(self.id, self.prompt, 1, stream=False, warm=True)
+        return Generate(self.id, self.prompt, 1, stream=False, warm=True, priority=LAST)
 
     def started(self) -> None:
         """It goes to the engine."""

@@ -21,8 +21,19 @@ settings.load_profile("repeatable")
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def pytest_collection_modifyitems(items):
-    """Tests marked ``gpu`` are skipped where there is no NVIDIA driver."""
+def pytest_addoption(parser):
+    """``--vllm`` runs what needs vLLM, whose environment is another one, and nothing else."""
+    parser.addoption("--vllm", action="store_true", help="run the tests that need vLLM")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests marked ``vllm`` run by themselves; those marked ``gpu`` are skipped where there is no
+    NVIDIA driver."""
+    parts = {True: [], False: []}
+    for item in items:
+        parts[item.get_closest_marker("vllm") is not None].append(item)
+    items[:] = parts[config.getoption("vllm")]
+    config.hook.pytest_deselected(items=parts[not config.getoption("vllm")])
     if shutil.which("nvidia-smi"):
         return
     without_gpu = pytest.mark.skip(reason="no NVIDIA driver on this machine")

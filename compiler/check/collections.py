@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from teola.compiler.check.context import Context, Draft
+from teola.compiler.check.settings import report_problems
 from teola.compiler.graph.pgraph import INPUTS, Ref
+from teola.compiler.modules.search import SearchSettings
 
 SHARED = ("embedder", "store")
 
@@ -24,7 +26,7 @@ def check_collection(context: Context, module: Draft) -> None:
         if getattr(module.settings, kind, None) is not None and kind in module.engines:
             _compare(context, module, index, kind)
         module.engines[kind] = index.engines[kind]
-    _compare_modes(context, module, index)
+    _choose_mode(context, module, index)
 
 
 def inherits_engines(module: Draft) -> bool:
@@ -51,12 +53,20 @@ def _compare(context: Context, module: Draft, index: Draft, kind: str) -> None:
         )
 
 
-def _compare_modes(context: Context, module: Draft, index: Draft) -> None:
-    mine = getattr(module.settings, "mode", None)
-    theirs = getattr(index.settings, "mode", None)
-    if mine != theirs:
+def _choose_mode(context: Context, module: Draft, index: Draft) -> None:
+    """The search's own mode, which the collection must have, else the collection's."""
+    if not isinstance(module.settings, SearchSettings):
+        return
+    mine, theirs = module.settings.mode, getattr(index.settings, "mode", None)
+    if mine is None:
+        module.settings = module.settings.model_copy(update={"mode": theirs})
+        report_problems(context, module)
+    elif theirs not in (mine, "hybrid"):
         context.error(
             "collection-mismatch",
             f"the collection of {index.id!r} is {theirs}, {module.id!r} searches it as {mine}",
             (*module.path, "with", "mode"),
+            notes=[f"{index.id!r} is declared at {context.place(index.path)}"],
+            help=f"leave mode out, or give {index.id!r} mode: "
+            + " or ".join(dict.fromkeys((mine, "hybrid"))),
         )

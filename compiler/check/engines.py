@@ -24,7 +24,10 @@ def choose_engines(context: Context, module: Draft, *, inherited: bool = False) 
     definition, settings = module.definition, module.settings
     if definition is None or settings is None:
         return
+    unneeded = definition.unneeded(settings)
     for kind in definition.engines:
+        if kind in unneeded:
+            continue
         given = getattr(settings, kind)
         if kind == "tokenizer":
             name = _tokenizer(context, module, given)

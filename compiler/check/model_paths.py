@@ -1,4 +1,5 @@
-"""The folders that engines take their models from: relative to whoever names them."""
+"""The folders that engines take their models from, or keep collections in: relative to whoever
+names them."""
 
 from __future__ import annotations
 
@@ -7,9 +8,14 @@ from pathlib import Path
 
 from teola.compiler.diagnostics import Diagnostics
 from teola.compiler.engine_settings import EngineSettings, ModelSettings
+from teola.compiler.engine_settings_openai import OpenAISettings
+from teola.compiler.engine_settings_stores import FaissStore
+from teola.compiler.engine_settings_vllm import VllmLLM
 from teola.compiler.located import LocatedTree
 from teola.compiler.model_folders import check_folder, located
 from teola.compiler.overrides import OPTION
+
+WITH_FOLDERS = (ModelSettings, OpenAISettings, FaissStore)
 
 
 def locate_models(
@@ -19,13 +25,26 @@ def locate_models(
     diagnostics: Diagnostics,
 ) -> dict[str, EngineSettings]:
     """The engines with absolute paths: what the file says is relative to its ``folder`` (None: it
-    is no file), what ``--set`` says to the current one. Missing folders are reported."""
+    is no file), what ``--set`` says to the current one. Missing models are reported."""
     found = dict(engines)
     for name, engine in engines.items():
         span = tree.value_span(("engines", name, "path"))
         base = Path.cwd() if span.source.name == OPTION else folder
-        if base is not None and isinstance(engine, ModelSettings) and engine.path is not None:
-            place = located(engine.path, base)
-            check_folder(engine.path, place, span, diagnostics)
+        path = engine.path if isinstance(engine, WITH_FOLDERS) else None
+        if base is not None and path is not None:
+            place = located(path, base)
+            if isinstance(engine, ModelSettings):
+                check_folder(path, place, span, diagnostics)
             found[name] = engine.model_copy(update={"path": str(place)})
-    return found
+    return {name: _with_lora(tree, name, engine, folder) for name, engine in found.items()}
+
+
+def _with_lora(
+    tree: LocatedTree, name: str, engine: EngineSettings, folder: Path | None
+) -> EngineSettings:
+    """The engine with the absolute path of its LoRA adapter, if it has one."""
+    span = tree.value_span(("engines", name, "lora"))
+    base = Path.cwd() if span.source.name == OPTION else folder
+    if base is None or not isinstance(engine, VllmLLM) or engine.lora is None:
+        return engine
+    return engine.model_copy(update={"lora": str(located(engine.lora, base))})

@@ -27,7 +27,8 @@ def check_prompts(context: Context, module: Draft) -> None:
         return
     module.settings, files = read
     module.prompts = definition.prompts(module.settings)
-    used: set[str] = set()
+    used = set(definition.mentions(module.settings)) if module.sound else set()
+    _check_mentions(context, module, used)
     whole = True
     for name, prompt in module.prompts.items():
         found = _check_prompt(context, module, definition, prompt, files.get(name))
@@ -37,6 +38,27 @@ def check_prompts(context: Context, module: Draft) -> None:
         _check_unused(context, module, definition, used)
         _check_truncate(context, module, used)
     _lint_braces(context, module)
+
+
+def _check_mentions(context: Context, module: Draft, used: set[str]) -> None:
+    """What an expression of the settings uses is bound under ``inputs``."""
+    have = [name for name in module.mapping("inputs") if not _is_parameter(module, name)]
+    for name in sorted(used.difference(have)):
+        near = nearest(name, have)
+        settings = module.mapping("with").items()
+        place = next((key for key, text in settings if isinstance(text, str) and name in text), "")
+        context.error(
+            "undefined-variable",
+            f"{place!r} of {module.id!r} uses {name!r}, which is no further input of it",
+            (*module.path, "with", place),
+            notes=[f"it sees: {listed(have)}"],
+            help=f"did you mean {near!r}?" if near else f"inputs: {{{name}: inputs.{name}}}",
+        )
+        used |= {near} if near else set()
+
+
+def _is_parameter(module: Draft, name: str) -> bool:
+    return module.definition is not None and name in module.definition.parameters
 
 
 def _with_files(
@@ -168,15 +190,20 @@ def _check_unused(
         elif name in JINJA_WORDS or name in BOUND_NAMES or as_id(name) != name:
             context.error("bad-id", f"a prompt cannot use the name {name!r}", path, key=True)
         elif name not in used:
-            braced = module.braced.pop(name, None)
-            context.diagnostics.error(
-                "unused-input",
-                f"no prompt of {module.id!r} uses the input {name!r}",
-                braced or context.span(path, key=True),
-                help=f"did you mean {{{{ {name} }}}}?"
-                if braced is not None
-                else f"use it as {{{{ {name} }}}}, or leave it out",
-            )
+            _unused(context, module, name, context.span(path, key=True))
+
+
+def _unused(context: Context, module: Draft, name: str, span: Span) -> None:
+    braced = module.braced.pop(name, None)
+    user, use = "no prompt", f"{{{{ {name} }}}}"
+    if not module.prompts:
+        user, use = "no expression", f"where: meta.{name} == {name}"
+    context.diagnostics.error(
+        "unused-input",
+        f"{user} of {module.id!r} uses the input {name!r}",
+        braced or span,
+        help=f"did you mean {use}?" if braced is not None else f"use it as {use}, or leave it out",
+    )
 
 
 def _lint_braces(context: Context, module: Draft) -> None:

@@ -62,12 +62,16 @@ def read_settings(context: Context, module: Draft) -> None:
     module.settings = validate(definition.settings, data, place, context.diagnostics)
     if module.settings is None:
         return
-    if module.sound and len(context.diagnostics) == before:
-        _report_problems(context, module, definition)
+    if len(context.diagnostics) == before:
+        report_problems(context, module)
     module.outputs = definition.outputs(module.settings)
 
 
-def _report_problems(context: Context, module: Draft, definition: ModuleDefinition) -> None:
+def report_problems(context: Context, module: Draft) -> None:
+    """Say what is wrong among settings that are valid one by one, once."""
+    definition = module.definition
+    if definition is None or not module.sound:
+        return
     for problem in definition.problems(module.settings):
         module.sound = False
         path = (*module.path, "with", *problem.path)

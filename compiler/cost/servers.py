@@ -11,15 +11,26 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from math import ceil
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from teola.compiler.cost.profile import Entry
 from teola.compiler.graph.egraph import Task
 from teola.compiler.graph.pgraph import Json
 
 EPSILON = 1e-9
-Limits: TypeAlias = Mapping[str, tuple[Entry, int]]
-"""Operation -> its costs, and the items of one batch at most."""
+
+
+class Limit(NamedTuple):
+    """What an operation costs, and what is in one batch at most: so many ``items``, and ``tokens``
+    of them (None: any number; an item that has more goes alone)."""
+
+    entry: Entry
+    items: int
+    tokens: int | None = None
+
+
+Limits: TypeAlias = Mapping[str, Limit]
+"""Operation -> what bounds its batches."""
 
 
 class Simulation(Protocol):
@@ -64,6 +75,12 @@ def efficient_batch(entry: Entry, settings: Mapping[str, Json]) -> int:
     return size if isinstance(size, int) and size > 0 else entry.knee
 
 
+def batch_tokens(settings: Mapping[str, Json]) -> int | None:
+    """Tokens of one batch at most, where the engine's settings say so."""
+    most = settings.get("batch_tokens")
+    return most if isinstance(most, int) and most > 0 else None
+
+
 def most_requests(settings: Mapping[str, Json]) -> int | None:
     """Calls that an LLM runs at once at most, where its settings say so."""
     most = settings.get("max_requests")
@@ -94,7 +111,7 @@ class BatchServer:
 
     def _begin(self, machine: int) -> None:
         operation = self.simulation.tasks[self.queue[0]].operation
-        entry, room = self.limits[operation]
+        entry, room, tokens = self.limits[operation]
         room = min(room, self._share(operation))
         batch: list[tuple[int, int]] = []
         cost = entry.base_ms
@@ -103,6 +120,11 @@ class BatchServer:
             if about.operation != operation:
                 continue
             count = min(room, self.waiting[task])
+            if tokens is not None and about.tokens:
+                count = min(count, max(tokens // about.tokens, not batch))
+                tokens -= count * about.tokens
+            if not count:
+                break
             batch.append((task, count))
             cost += count * (entry.item_ms + about.tokens * entry.token_ms)
             room -= count

@@ -7,7 +7,8 @@ these say nothing it is assumed:
 - a text has ``TEXT`` tokens, a document ``DOCUMENT``, a chunk or passage its operation's ``size``
   or ``CHUNK``, a message ``MESSAGE``, all else one;
 - an answer has as many tokens as its call may give, but at most ``ANSWER`` (all of them under
-  ``ignore_eos``), a list of lines ``LINE`` for each line, ``LINES`` lines where nobody counts them;
+  ``ignore_eos``), a choice ``WORD``, a list ``LINE`` for each item, ``LINES`` items where nobody
+  counts them;
 - an operation with a ``size`` that gives any number of items cuts texts into pieces of so many
   tokens, less ``overlap``; any other gives all items of nested lists, and else one for one;
 - a bounded list is as long as its bound, ``distinct`` included; ``count`` and ``start`` are obeyed.
@@ -34,7 +35,7 @@ from teola.compiler.graph.pgraph import (
 )
 
 ITEMS, LINES = 8, 3
-TEXT, DOCUMENT, CHUNK, MESSAGE, ANSWER, LINE = 16, 2000, 256, 64, 64, 16
+TEXT, DOCUMENT, CHUNK, MESSAGE, ANSWER, LINE, WORD = 16, 2000, 256, 64, 64, 16, 3
 TOKENS = {
     "text": TEXT,
     "json": TEXT,
@@ -216,8 +217,11 @@ class Shapes:
         if decode.id in self.sizes.tokens:
             return self.sizes.tokens[decode.id]
         output = decode.config.get("output")
-        lines = isinstance(output, dict) and output.get("shape") == "lines"
-        most = LINE * self._lines(decode) if lines else ANSWER
+        shape = output.get("shape") if isinstance(output, dict) else None
+        most = {
+            **dict.fromkeys(("lines", "json_list"), LINE * self._lines(decode)),
+            **dict.fromkeys(("choice", "bool"), WORD),
+        }.get(str(shape), ANSWER)
         head = self.head(decode)
         sampling = head.config.get("sampling") if head is not None else None
         allowed = sampling.get("max_tokens") if isinstance(sampling, dict) else None

@@ -17,8 +17,10 @@ from teola.compiler.cost.servers import (
     EPSILON,
     BatchServer,
     CpuServer,
+    Limit,
     Server,
     StoreServer,
+    batch_tokens,
     efficient_batch,
 )
 from teola.compiler.graph.egraph import Task
@@ -74,7 +76,11 @@ class Run:
         if name == CPU:
             return CpuServer(self, entries)
         settings, replicas = self.costs.settings(name), self.costs.replicas(name)
-        limits = {op: (entry, efficient_batch(entry, settings)) for op, entry in entries.items()}
+        tokens = batch_tokens(settings)
+        limits = {
+            operation: Limit(entry, efficient_batch(entry, settings), tokens)
+            for operation, entry in entries.items()
+        }
         if replicas == 1 or not self.costs.stores(name):
             return BatchServer(self, limits, replicas)
         found = Collections(self.costs.graph)

@@ -24,7 +24,9 @@ def lower(graph: ModuleGraph) -> PGraph:
     before: list[str] = []
     for module in graph.modules:
         start = len(nodes)
-        for port, ref in module.definition.lower(Build(module, ports, nodes)).items():
+        for port, ref in module.definition.lower(
+            Build(module, ports, nodes, graph.engines)
+        ).items():
             ports[module.id, port] = ref
         heads, tails = ends[module.id] = _ends(nodes[start:])
         edges.update(_between("order", before, heads))

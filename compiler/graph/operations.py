@@ -144,7 +144,7 @@ _ROWS = (
         "store",
         {
             "chunks": In("map", gather_when="ordered"),
-            "embeddings": In("map", gather_when="ordered"),
+            "embeddings": In("map", required=False, gather_when="ordered"),
             "documents": In("gather", required=False),
             "collection": In("whole", required=False),
         },
@@ -157,7 +157,22 @@ _ROWS = (
         "store",
         {"embeddings": In("map"), "collection": In("whole"), "top_k": In("whole")},
         {"hits": Out("list<list<passage>>", "concat", "same")},
+        extra=In("whole"),
         effects=_reads_collection,
+    ),
+    Operation(
+        "keyword_search",
+        "store",
+        {"texts": In("map"), "collection": In("whole"), "top_k": In("whole")},
+        {"hits": Out("list<list<passage>>", "concat", "same")},
+        extra=In("whole"),
+        effects=_reads_collection,
+    ),
+    Operation(
+        "fuse",
+        None,
+        {"dense": In("map"), "keyword": In("map"), "top_k": In("whole")},
+        {"hits": Out("list<list<passage>>", "concat", "same")},
     ),
     Operation(
         "score",
@@ -213,7 +228,14 @@ _ROWS = (
             "count": In("whole", required=False),
             "exclude": In("whole", required=False),
         },
-        {"text": Out("text"), "lines": Out("list<text>", "concat", "count", early=True)},
+        {
+            "text": Out("text"),
+            "lines": Out("list<text>", "concat", "count", early=True),
+            "json": Out("json"),
+            "json_list": Out("list<json>", "concat", "count", early=True),
+            "choice": Out("text"),
+            "bool": Out("bool"),
+        },
     ),
 )
 

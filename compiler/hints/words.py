@@ -33,6 +33,11 @@ _MEANT = {
     "string": "text",
     "str": "text",
     "list": "lines",
+    "boolean": "bool",
+    "yes_no": "bool",
+    "object": "json",
+    "structured": "json",
+    "array": "json_list",
 }
 
 

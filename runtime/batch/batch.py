@@ -26,6 +26,7 @@ from teola.runtime.batch.shared import share_inputs
 from teola.runtime.batch.sink import Sink
 from teola.runtime.batch.tally import Tally
 from teola.runtime.errors import InputError, Overloaded, QueryCancelled
+from teola.runtime.observing.label import LABEL
 from teola.runtime.result import RunResult
 from teola.runtime.runner import Runner
 
@@ -126,6 +127,7 @@ class Batch:
         room = asyncio.Semaphore(concurrency)
 
         async def answer(row: Row) -> None:
+            LABEL.set(row.label)
             try:
                 done = await self._answer(runner, row)
             finally:

@@ -37,6 +37,11 @@ class Row:
         """What the row is known by: its id, or its number where it has none."""
         return row_key(self.number, self.id)
 
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.key if self.id is None else f"row {self.key}"
+
 
 def row_key(number: int, id: str | int | None) -> str:
     """The key of a row: ``"a"`` and ``7`` for ids as JSON writes them, ``row 7`` without one."""

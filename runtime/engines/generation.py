@@ -1,7 +1,8 @@
 """A language model in transformers' continuous batching; imported only by a starting engine.
 
-Written for transformers 5.17 to 5.19. Beyond the documented interface it puts a router of its own
-into the manager, because result handlers leak with every cancelled request.
+Written for transformers 5.17 to 5.19. Beyond the documented interface it puts two parts of its own
+into the manager: a router, because result handlers leak with every cancelled request, and what
+chooses tokens, because the manager's sampling is the same for all.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 import transformers
@@ -18,9 +19,13 @@ from transformers.generation.continuous_batching.continuous_api import OutputRou
 
 from teola.runtime.engines.kv_budget import KVBudget
 from teola.runtime.engines.packed_linear import pack_output_layer
-from teola.runtime.engines.protocol import Generate
+from teola.runtime.engines.protocol import Generate, Grammar
 from teola.runtime.engines.sequence_attention import attend_by_sequence
+from teola.runtime.engines.token_choice import Allowed, TokenChoices, choice_of
 from teola.runtime.engines.torch_settings import torch_settings
+
+if TYPE_CHECKING:
+    from teola.runtime.engines.grammars import Grammars
 
 NO_END = -1
 Output: TypeAlias = Any
@@ -58,6 +63,8 @@ class Generation:
     def __init__(self, folder: Path, config: Mapping[str, Any], take: Take, ended: Ended) -> None:
         transformers.utils.logging.disable_progress_bar()
         settings = torch_settings(config)
+        self._folder = folder
+        self._grammars: Grammars | None = None
         self.budget = KVBudget.of(config)
         model = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=settings.dtype, local_files_only=True
@@ -86,11 +93,15 @@ class Generation:
                 max_requests_per_batch=self.budget.max_requests,
                 allow_block_sharing=True,
                 auto_switch_to_flash=False,  # it would fetch kernels
+                # Tokens are chosen on the host, each after the last one is known.
+                use_cuda_graph=False,
+                use_async_batching=False,
             ),
         )
         if model.device.type == "cpu":
             attend_by_sequence(model)
         manager.output_router = StepRouter(take)
+        manager.logit_processor = TokenChoices()
         manager.start()
         return manager
 
@@ -98,14 +109,27 @@ class Generation:
         self._manager.join(perf_counter())
         ended(self._manager.background_thread_status.fatal_error)
 
-    def add(self, request: Generate) -> bool:
+    def begin(self, grammar: Grammar) -> Allowed:
+        """A grammar that a request is to follow; the first one takes seconds.
+
+        Raises:
+            UnsupportedError: it cannot be followed.
+        """
+        from teola.runtime.engines.grammars import Grammars
+
+        if self._grammars is None:
+            self._grammars = Grammars(self._folder, self.vocabulary, self.ends)
+        return self._grammars.begin(grammar)
+
+    def add(self, request: Generate, grammar: Allowed | None = None) -> bool:
         """Queue a request that fits; False when the loop takes no more."""
         added = self._manager.add_request(
             list(request.tokens),
             request_id=request.id,
             max_new_tokens=request.max_tokens,
-            streaming=request.stream,
+            streaming=request.stream or bool(request.sampling.stop),
             eos_token_id=NO_END if request.ignore_eos else None,
+            **choice_of(request, grammar),
         )
         return added is not None
 

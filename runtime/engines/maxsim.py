@@ -45,6 +45,7 @@ class MaxSimReranker:
         encoder.embed([encoder.tokens("warm")])
         return Capabilities(
             max_items=int(self._config.get("batch_size") or 32),
+            batch_tokens=self._config.get("batch_tokens"),
             limit=encoder.limit,
             dimension=encoder.dimension,
             details=encoder.details,

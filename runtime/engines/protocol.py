@@ -14,8 +14,10 @@ from typing import Any, Protocol
 class Capabilities:
     """What a started engine can do; schedulers read it, workflows are checked against it.
 
-    ``max_items``: items the engine takes in one batch. For LLMs: ``context`` tokens of one request
-    (prompt and answer), ``kv_tokens`` of all running requests together, ``max_requests`` at once;
+    ``max_items``: items the engine takes in one batch, with ``batch_tokens`` together (estimated;
+    an item that has more goes alone; None: any number).
+    For LLMs: ``context`` tokens of one request (prompt and answer), ``kv_tokens`` of all running
+    requests together, ``max_requests`` at once;
     ``prefix_cache``: the KV of a prompt stays for later ones that begin alike, in whole blocks of
     ``block_tokens``; ``shares_in_flight``: even while it is being computed; ``continues``: a prompt
     may end within an answer, which then goes on as if it had never been broken off.
@@ -25,6 +27,7 @@ class Capabilities:
     """
 
     max_items: int = 32
+    batch_tokens: int | None = None
     limit: int | None = None
     context: int = 0
     kv_tokens: int = 0
@@ -48,9 +51,13 @@ class Request:
     operation -> items, common -> one result an item
       embed     str; {}                                    -> (d,) float32, rows of one array
       score     str; {query: str}                          -> float
-      ingest    (chunk dict, (d,) float32); {collection, pending: str}   -> None
-      search    (d,) float32; {collection, top_k: int, min_score?}
+      ingest    (chunk dict, (d,) float32 or None); {collection, pending: str}   -> None
+      search    (d,) float32; {collection, top_k: int, min_score?, where?}
                                                            -> list of passage dicts, best first
+      keyword_search
+                str; {collection, top_k: int, min_score?, where?}   -> as search
+
+    ``where`` is what ``teola.compiler.where`` makes of an expression, its inputs bound.
     """
 
     operation: str
@@ -62,11 +69,13 @@ class Request:
 class Failure:
     """Why an item or a request failed, as data. ``kind``: item (it alone is at fault), memory
     (try a smaller batch), full (not begun, there is no room now: it is put back), died (the engine
-    is no more), engine (anything else)."""
+    is no more), engine (anything else). ``after_s``: the engine wants nothing for so many
+    seconds."""
 
     kind: str
     message: str
     detail: str = ""
+    after_s: float = 0.0
 
 
 class Counted(list[Any]):
@@ -157,7 +166,8 @@ class TokenEvent:
     """New ``tokens`` of request ``id``; the last event has a ``finish_reason`` (stop, length) or a
     ``failure``. The end-of-sequence token is not among ``tokens``. ``text``: what an engine says
     that speaks in text; ``tokens`` only count then, or are empty. ``cached``: tokens of the prompt
-    whose KV was there already, in one event of a request, where the engine tells."""
+    whose KV was there already, in one event of a request, where the engine tells; ``prompt``: all
+    of them, where it alone has counted them."""
 
     id: str
     tokens: Sequence[int]
@@ -165,6 +175,7 @@ class TokenEvent:
     failure: Failure | None = None
     text: str | None = None
     cached: int | None = None
+    prompt: int | None = None
 
 
 Emit = Callable[[Sequence[TokenEvent]], None]

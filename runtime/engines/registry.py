@@ -32,11 +32,20 @@ _HERE = "teola.runtime.engines"
 
 ENGINES: dict[tuple[str, str], EngineEntry] = {
     ("llm", "transformers"): EngineEntry(f"{_HERE}.transformers:TransformersLLM", weights=True),
+    ("llm", "vllm"): EngineEntry(f"{_HERE}.vllm.llm:VllmLLM", weights=True),
+    ("llm", "openai"): EngineEntry(f"{_HERE}.openai.llm:OpenAILLM", host="loop"),
+    ("embedder", "openai"): EngineEntry(f"{_HERE}.openai.embedder:OpenAIEmbedder", host="loop"),
     ("embedder", "sentence-transformers"): EngineEntry(
         f"{_HERE}.sentence_transformers:SentenceTransformersEmbedder", weights=True
     ),
+    ("embedder", "vllm"): EngineEntry(f"{_HERE}.vllm.embedder:VllmEmbedder", weights=True),
     ("reranker", "maxsim"): EngineEntry(f"{_HERE}.maxsim:MaxSimReranker", weights=True),
+    ("reranker", "cross-encoder"): EngineEntry(
+        f"{_HERE}.cross_encoder:CrossEncoderReranker", weights=True
+    ),
+    ("reranker", "vllm"): EngineEntry(f"{_HERE}.vllm.reranker:VllmReranker", weights=True),
     ("store", "faiss"): EngineEntry(f"{_HERE}.faiss:FaissStore", host="thread"),
+    ("store", "postgres"): EngineEntry(f"{_HERE}.postgres.store:PostgresStore", host="thread"),
     ("llm", "fake"): EngineEntry(f"{_HERE}.fakes.llm:FakeLLM", host="loop"),
     ("embedder", "fake"): EngineEntry(f"{_HERE}.fakes.embedder:FakeEmbedder", host="loop"),
     ("reranker", "fake"): EngineEntry(f"{_HERE}.fakes.reranker:FakeReranker", host="loop"),

@@ -63,6 +63,7 @@ class SentenceTransformersEmbedder:
         warm = self._embed({0: "warm"}, [1])[0]
         return Capabilities(
             max_items=int(self._config.get("batch_size") or 32),
+            batch_tokens=self._config.get("batch_tokens"),
             limit=self._limit,
             dimension=warm.shape[0],
             details=settings.details,

@@ -34,7 +34,7 @@ class TokenEncoder:
             folder, dtype=settings.dtype, local_files_only=True
         )
         self._model.to(settings.device).eval()
-        self._before, self._after = _special_tokens(self._tokenizer)
+        self._before, self._after = special_tokens(self._tokenizer)
         self._forward_texts = FORWARD_TEXTS if settings.device == "cpu" else FORWARD_TEXTS_GPU
         self.details = settings.details
         self.dimension = int(self._model.config.hidden_size)
@@ -74,7 +74,7 @@ class TokenEncoder:
         return [one[start : start + len(text)] for one, text in zip(unit, texts, strict=True)]
 
 
-def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+def special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     """What the model puts before and after a text."""
     text = tokenizer.encode("a")
     framed = tokenizer.encode("a", special=True)

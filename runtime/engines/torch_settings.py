@@ -43,7 +43,7 @@ def torch_settings(config: Mapping[str, Any]) -> TorchSettings:
     torch.set_num_threads(threads)
     device = _device(str(config.get("device") or "auto"))
     name = str(config.get("dtype") or "auto")
-    dtype = _best_dtype(device) if name == "auto" else getattr(torch, name)
+    dtype = best_dtype(device) if name == "auto" else getattr(torch, name)
     return TorchSettings(device, dtype, threads)
 
 
@@ -60,7 +60,7 @@ def _device(name: str) -> str:
     return name
 
 
-def _best_dtype(device: str) -> torch.dtype:
+def best_dtype(device: str) -> torch.dtype:
     """The fastest format whose results are still good.
 
     On a CPU that is bfloat16 only with AMX: without it PyTorch widens every number (AVX2: a prompt

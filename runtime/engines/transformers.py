@@ -1,13 +1,17 @@
-"""A language model on transformers' continuous batching, greedy."""
+"""A language model on transformers' continuous batching."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from teola.runtime.engines.protocol import Capabilities, Emit, Failure, Generate, TokenEvent
+from teola.runtime.engines.refusal import refusal
+from teola.runtime.engines.stop_texts import StopTexts
+from teola.runtime.engines.tokenizer import Tokenizer, load_tokenizer
 from teola.runtime.engines.worker_thread import WorkerThread
 from teola.runtime.errors import RunError, UnsupportedError
 from teola.runtime.hosts.errors import EngineDied
@@ -22,9 +26,10 @@ WARM_UP = Generate("warm-up", (0, 0), max_tokens=WARM_TOKENS, ignore_eos=True)
 
 @dataclass(slots=True)
 class Running:
-    """A request and how many of its tokens have been sent."""
+    """A request and how many of its tokens have been sent; ``stops`` where texts may end it."""
 
     request: Generate
+    stops: StopTexts | None
     sent: int = 0
 
 
@@ -41,6 +46,7 @@ class TransformersLLM:
         self._emit: Emit = _drop
         self._running: dict[str, Running] = {}
         self._generation: Generation | None = None
+        self._tokenizer: Tokenizer | None = None
         self._ended: asyncio.Future[str] | None = None
 
     def listen(self, emit: Emit) -> None:
@@ -66,6 +72,8 @@ class TransformersLLM:
             prefix_cache=generation.shares_prefixes,
             block_tokens=budget.page_tokens,
             continues=True,
+            sampling=frozenset({"temperature", "top_p", "stop", "seed"}),
+            grammars=frozenset({"json_schema", "choices"} if find_spec("llguidance") else ()),
             details=generation.details,
         )
 
@@ -111,17 +119,43 @@ class TransformersLLM:
         Raises:
             EngineDied: the loop has ended.
         """
+        begun = await self._begin_grammars(requests)
         generation = self._alive()
+        room = min(generation.context, generation.budget.kv_tokens)
         refused = []
         for request in map(_with_enough_steps, requests):
-            if failure := _refusal(request, generation):
+            grammar = begun.get(request.id)
+            failure = grammar if isinstance(grammar, Failure) else None
+            failure = failure or refusal(request, room, generation.vocabulary)
+            if failure is not None:
                 refused.append(TokenEvent(request.id, (), failure=failure))
                 continue
-            self._running[request.id] = Running(request)
-            if not generation.add(request):
+            self._running[request.id] = Running(request, self._stops(request))
+            if not generation.add(request, grammar):
                 raise EngineDied("the generation loop takes no more requests")
         if refused:
             self._emit(refused)
+
+    async def _begin_grammars(self, requests: Sequence[Generate]) -> Mapping[str, Any]:
+        """By request, the grammar that it follows, or why it cannot."""
+        begun: dict[str, Any] = {}
+        for request in requests:
+            if request.grammar is not None:
+                try:
+                    begun[request.id] = await self._thread.call(
+                        self._alive().begin, request.grammar
+                    )
+                except UnsupportedError as error:
+                    begun[request.id] = Failure("item", str(error))
+        return begun
+
+    def _stops(self, request: Generate) -> StopTexts | None:
+        stops = request.sampling.stop
+        if not stops:
+            return None
+        if self._tokenizer is None:
+            self._tokenizer = load_tokenizer(self._config)
+        return StopTexts(stops, self._tokenizer.detokenizer())
 
     async def abort(self, ids: Sequence[str]) -> None:
         """See `LLMEngine.abort`."""
@@ -161,11 +195,25 @@ class TransformersLLM:
             return TokenEvent(output.request_id, (), failure=failure)
         new = output.generated_tokens[running.sent :]
         running.sent += len(new)
-        if not output.is_finished():
-            return TokenEvent(output.request_id, new)
-        if new and new[-1] in self._ends(running.request):
-            return TokenEvent(output.request_id, new[:-1], "stop")
-        return TokenEvent(output.request_id, new, "length")
+        reason = None
+        if output.is_finished():
+            reason = "length"
+            if new and new[-1] in self._ends(running.request):
+                new, reason = new[:-1], "stop"
+        if running.stops is None:
+            return TokenEvent(output.request_id, new, reason)
+        return self._with_text(running.stops, TokenEvent(output.request_id, new, reason))
+
+    def _with_text(self, stops: StopTexts, event: TokenEvent) -> TokenEvent:
+        """An event of an answer that texts may end: the text says how much of it counts."""
+        text = stops.push(event.tokens)
+        if event.finish_reason is not None:
+            text += stops.finish()
+        if not stops.found:
+            return replace(event, text=text)
+        if self._running.pop(event.id, None) and self._generation is not None:
+            self._generation.cancel(event.id)
+        return replace(event, finish_reason="stop", text=text)
 
     def _ends(self, request: Generate) -> frozenset[int]:
         if request.ignore_eos or self._generation is None:
@@ -190,31 +238,6 @@ def _with_enough_steps(request: Generate) -> Generate:
     if not request.warm:
         return request
     return replace(request, max_tokens=WARM_TOKENS, ignore_eos=True, stream=False)
-
-
-def _refusal(request: Generate, generation: Generation) -> Failure | None:
-    """Why the loop must not see a request."""
-    tokens = request.tokens
-    if not tokens or request.max_tokens < 1:
-        return Failure(
-            "item",
-            f"a request needs a prompt and at least one new token, not {len(tokens)} tokens and "
-            f"max_tokens {request.max_tokens}",
-        )
-    room = min(generation.context, generation.budget.kv_tokens)
-    if len(tokens) + request.max_tokens > room:
-        return Failure(
-            "item",
-            f"the prompt has {len(tokens)} tokens and max_tokens is {request.max_tokens}, together "
-            f"more than the {room} that the engine has room for",
-        )
-    if not (min(tokens) >= 0 and max(tokens) < generation.vocabulary):
-        return Failure(
-            "item",
-            f"the prompt holds tokens from {min(tokens)} to {max(tokens)}, the model knows 0 to "
-            f"{generation.vocabulary - 1}",
-        )
-    return None
 
 
 def _drop(_events: Sequence[TokenEvent]) -> None:

@@ -88,7 +88,8 @@ class ChildProcess:
     async def end(self, *, gentle_s: float, terminate_s: float) -> None:
         """Close the socket (the process then closes its engine and exits), wait, and insist.
 
-        When this returns the process is gone and waited for, and every descriptor is closed.
+        When this returns the process is gone and waited for, with all that it has started, and
+        every descriptor is closed.
         """
         self._writer.close()
         if not await self._exited(gentle_s):
@@ -96,6 +97,8 @@ class ChildProcess:
             if not await self._exited(terminate_s):
                 self._signal(signal.SIGKILL)
                 await self._process.wait()
+        with contextlib.suppress(OSError):  # mostly it has left no process of its group behind
+            os.killpg(self._process.pid, signal.SIGKILL)
         with contextlib.suppress(OSError):  # the other end broke: it is closed either way
             await self._writer.wait_closed()
         await self._output.close(DRAIN_S)

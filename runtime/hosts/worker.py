@@ -59,11 +59,18 @@ async def _serve(link: _Link, setup: Setup) -> None:
             traceback.print_exc()
         loop.call_soon_threadsafe(ended.set)
         time.sleep(LEAVE_S)  # on this thread the end comes even if the engine blocks the loop
-        os._exit(1)
+        _end_all()
 
     threading.Thread(target=read, name="teola-orders", daemon=True).start()
     await ended.wait()
     await service.close()
+
+
+def _end_all() -> None:
+    """End at once, with every process that the engine has started."""
+    if os.getpgrp() == os.getpid():  # a group of our own, as the parent makes it
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
 
 
 class _Link:

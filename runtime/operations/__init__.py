@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from teola.runtime.operations.base import CpuOperation, EngineOperation, Scan
 from teola.runtime.operations.chunks import Chunk
-from teola.runtime.operations.collections import Ingest, Search
+from teola.runtime.operations.collections import Fuse, Ingest, KeywordSearch, Search
 from teola.runtime.operations.lists import (
     Cast,
     Cited,
@@ -29,6 +29,7 @@ CPU: dict[str, CpuOperation] = {
     "cited": Cited(),
     "convert": Convert(),
     "flatten": Flatten(),
+    "fuse": Fuse(),
     "top": Top(),
     "wrap": Wrap(),
 }
@@ -45,6 +46,7 @@ SCANS: dict[str, type[Scan]] = {
 ENGINE: dict[str, EngineOperation] = {
     "embed": Embed(),
     "ingest": Ingest(),
+    "keyword_search": KeywordSearch(),
     "score": Score(),
     "search": Search(),
 }

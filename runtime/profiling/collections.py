@@ -15,14 +15,15 @@ COLLECTION = "~profile"
 SIZE = 1000
 """Chunks of the collection that is searched."""
 TOP_K = 16
-CHARACTERS = 1000
-"""Of a chunk: about 256 tokens."""
+CHUNK_WORDS, QUERY_WORDS, VOCABULARY = 200, 8, 20_000
+"""Words of a chunk (about 256 tokens), of a query, and different ones."""
 
 
 class StoreProbe(Probe):
     """Has unit vectors and chunks to put in; an item's tokens make no difference to a store."""
 
     count_tokens = False
+    mode = "dense"
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
@@ -50,7 +51,7 @@ class StoreProbe(Probe):
 
     async def publish(self) -> None:
         """Make what was put in the collection's content."""
-        arguments = {"collection": COLLECTION, "pending": COLLECTION, "fingerprint": None}
+        arguments = {"collection": COLLECTION, "pending": COLLECTION, "mode": self.mode}
         await self.subject.handle.control("publish", arguments)
 
     async def close(self) -> None:
@@ -81,17 +82,39 @@ class Search(StoreProbe):
             await self.ingest(first, min(self.max_items, SIZE - first))
         await self.publish()
 
-    async def run(self, items: int, tokens: int) -> Sample:
+    def request(self, items: int) -> Request:
+        """A batch of searches."""
         common = {"collection": COLLECTION, "top_k": TOP_K}
-        request = Request("search", self.vectors(items), common)
+        return Request("search", self.vectors(items), common)
+
+    async def run(self, items: int, tokens: int) -> Sample:
+        request = self.request(items)
         clock = asyncio.get_running_loop().time
         began = clock()
         await answered(self.subject, request)
         return sample(clock() - began)
 
 
+class KeywordSearch(Search):
+    """The 16 of 1,000 chunks that have most of a query's words."""
+
+    mode = "keyword"
+
+    def request(self, items: int) -> Request:
+        common = {"collection": COLLECTION, "top_k": TOP_K}
+        return Request("keyword_search", [_words(at, QUERY_WORDS) for at in range(items)], common)
+
+
+def _words(number: int, count: int) -> str:
+    """Words that are as frequent as those of a language (Zipf's law), the same each time."""
+    import numpy as np
+
+    ranks = np.random.default_rng([SEED, number]).zipf(1.3, count)
+    return " ".join(f"w{rank % VOCABULARY}" for rank in ranks)
+
+
 def _chunk(number: int) -> dict[str, Any]:
-    text = f"{number} ".ljust(CHARACTERS, "x")
+    text = _words(number, CHUNK_WORDS)
     return {
         "id": f"profile-{number}",
         "text": text,

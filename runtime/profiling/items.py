@@ -41,10 +41,15 @@ class TextProbe(Probe):
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
         self.texts = Texts(subject.tokenizer())
-        limit = subject.capabilities.limit or LENGTHS[-1]
+        limit = subject.capabilities.limit
+        most = LENGTHS[-1] if limit is None else self.room(limit)
         self.max_items = subject.capabilities.max_items
-        self.usual = min(USUAL, limit)
-        self.lengths = tuple(length for length in LENGTHS if length <= limit)
+        self.usual = min(USUAL, most)
+        self.lengths = tuple(dict.fromkeys(min(length, most) for length in LENGTHS))
+
+    def room(self, limit: int) -> int:
+        """The longest item where a text may have ``limit`` tokens."""
+        return limit
 
     def common(self) -> Mapping[str, Any]:
         """What the texts of a batch have in common."""
@@ -66,9 +71,12 @@ class Embed(TextProbe):
 
 
 class Score(TextProbe):
-    """Passages for one query, another one in each batch."""
+    """Passages for one query, another one in each batch. A model may read both as one text."""
 
     operation = "score"
+
+    def room(self, limit: int) -> int:
+        return max(1, limit - QUERY)
 
     def common(self) -> Mapping[str, Any]:
         return {"query": self.texts.text(min(QUERY, self.usual))[0]}

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "transformers", "sentence-transformers", "faiss-cpu", "tokenizers")
+PACKAGES = ("torch", "transformers", "sentence-transformers", "vllm", "faiss-cpu", "tokenizers")
 SHOWN = ("device", "dtype", "threads")
 
 

@@ -8,7 +8,7 @@ from teola.compiler.graph.operations import OPERATIONS
 from teola.compiler.graph.pgraph import Json, PGraph, Primitive
 from teola.runtime.profiling.calls import Decode, Prefill
 from teola.runtime.profiling.chunking import Chunk
-from teola.runtime.profiling.collections import Ingest, Search
+from teola.runtime.profiling.collections import Ingest, KeywordSearch, Search
 from teola.runtime.profiling.errors import MeasureError
 from teola.runtime.profiling.items import Embed, Score
 from teola.runtime.profiling.probe import Probe, Subject
@@ -17,6 +17,7 @@ PROBES: dict[str, Callable[[Subject], Probe]] = {
     "decode": Decode,
     "embed": Embed,
     "ingest": Ingest,
+    "keyword_search": KeywordSearch,
     "prefill": Prefill,
     "score": Score,
     "search": Search,

@@ -31,6 +31,7 @@ def simulate(
     *,
     profile: Path | None = None,
     policy: str = DEFAULT_POLICY,
+    max_wait_s: float | None = None,
     share: bool = True,
     replicas: Mapping[str, int] | None = None,
     observers: Sequence[Observer] = (),
@@ -54,6 +55,7 @@ def simulate(
         [Application(plan, workload)],
         profile=profile,
         policy=policy,
+        max_wait_s=max_wait_s,
         share=share,
         replicas=replicas,
         observers=observers,
@@ -65,6 +67,7 @@ def simulate_together(
     *,
     profile: Path | None = None,
     policy: str = DEFAULT_POLICY,
+    max_wait_s: float | None = None,
     share: bool = True,
     replicas: Mapping[str, int] | None = None,
     observers: Sequence[Observer] = (),
@@ -85,7 +88,7 @@ def simulate_together(
             raise InputError(f"a simulation needs arrivals: {one.name or one.plan.name} has none")
     apart = told_apart(applications)
     stand_ins = simulated(apart, profile, replicas or {})
-    simulation = _Simulation(apart, stand_ins, policy, share, load_profiles(profile))
+    simulation = _Simulation(apart, stand_ins, policy, max_wait_s, share, load_profiles(profile))
     return run_virtually(simulation.run(observers))
 
 
@@ -95,10 +98,12 @@ class _Simulation:
         applications: Sequence[Application],
         stand_ins: Sequence[Plan],
         policy: str,
+        max_wait_s: float | None,
         share: bool,
         profiles: Profiles,
     ) -> None:
-        self.applications, self.policy, self.share = applications, policy, share
+        self.applications, self.share = applications, share
+        self.policy, self.max_wait_s = policy, max_wait_s
         self.watch = Watch({one.name: _main_calls(one.plan.graph) for one in applications})
         alone = len(applications) == 1
         self.crowds = [
@@ -108,7 +113,7 @@ class _Simulation:
         self.rough = rough([one.plan.graph for one in applications], profiles)
 
     async def run(self, observers: Sequence[Observer]) -> Report:
-        async with EnginePool(policy=self.policy) as pool:
+        async with EnginePool(policy=self.policy, max_wait_s=self.max_wait_s) as pool:
             for observer in (self.watch, *observers):
                 pool.observe(observer)
             async with asyncio.TaskGroup() as crowds:

@@ -16,6 +16,8 @@ from teola.compiler.plan import Plan
 from teola.runtime.errors import InputError, UnsupportedError
 from teola.runtime.simulation.workload import Application
 
+SEARCHES = ("search", "keyword_search")
+
 
 def simulated(
     applications: Sequence[Application], profile: Path | None, replicas: Mapping[str, int]
@@ -70,13 +72,14 @@ class _Use:
         """How many the application asks for."""
         return int(str(self.settings.get("replicas", 1)))
 
-    def nodes(self, operation: str) -> list[Primitive]:
+    def nodes(self, *operations: str) -> list[Primitive]:
         """What the application asks of it."""
         return [
             node
             for node in self.shapes.graph.nodes
             if isinstance(node, Primitive)
-            and (node.engine, node.operation) == (self.name, operation)
+            and node.engine == self.name
+            and node.operation in operations
         ]
 
 
@@ -97,16 +100,16 @@ def _stand_in(
         config |= {
             "answer_tokens": {_asker(use, node): use.shapes.answer(node) for use, node in decodes},
             "answer_lines": {
-                _asker(use, node): use.shapes.of(Ref(node.id, "lines")).items
+                _asker(use, node): use.shapes.of(Ref(node.id, port)).items
                 for use, node in decodes
-                if _lines(node)
+                if (port := _shape(node)) in ("lines", "json_list")
             },
             "spread": workload.spread,
             "seed": workload.seed,
         }
     if settings["kind"] == "store":
         found = [
-            use.shapes.of(Ref(node.id, "hits")) for use in uses for node in use.nodes("search")
+            use.shapes.of(Ref(node.id, "hits")) for use in uses for node in use.nodes(*SEARCHES)
         ]
         config["passage_tokens"] = max((shape.tokens for shape in found), default=CHUNK)
         config["common_passages"] = min(map(_common, uses))
@@ -117,16 +120,16 @@ def _asker(use: _Use, node: Primitive) -> str:
     return f"{use.application.name}:{node.id}"
 
 
-def _lines(decode: Primitive) -> bool:
+def _shape(decode: Primitive) -> str:
     output = decode.config.get("output")
-    return isinstance(output, dict) and output.get("shape") == "lines"
+    return str(output.get("shape")) if isinstance(output, dict) else "text"
 
 
 def _common(use: _Use) -> int:
     """How many passages all searches of a query must find alike, for what they find together to
     have as many different ones as somebody said."""
     graph, sizes = use.shapes.graph, use.application.workload.sizes
-    for search in use.nodes("search"):
+    for search in use.nodes(*SEARCHES):
         dims = use.shapes.of(Ref(search.id, "hits")).dims
         made = {search.id}
         for node in graph.nodes:

@@ -15,7 +15,7 @@ from teola.compiler.locations import DOCUMENT_TYPES
 from teola.compiler.plan import Plan
 from teola.runtime.documents import Documents
 from teola.runtime.draw import log_normal
-from teola.runtime.engines.tokenizer.simulated import CHARACTERS
+from teola.runtime.engines.tokenizer.estimate import CHARACTERS
 from teola.runtime.errors import InputError
 
 WORD = 2 * CHARACTERS

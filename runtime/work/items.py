@@ -142,6 +142,8 @@ def _check_state(
     run: Run, engine: PooledEngine, inputs: Mapping[str, Any], embedder: str | None
 ) -> None:
     """A handle from before a restart, or of another store, never runs on empty state."""
+    if not engine.stores:
+        return
     for value in inputs.values():
         if not isinstance(value, CollectionHandle):
             continue
@@ -187,10 +189,10 @@ def _context(
 
 
 def _embedder(scheduler: Scheduler, run: Run) -> str | None:
-    """The identity of the embedder that the primitive's vectors come from."""
+    """What makes the primitive's vectors."""
     name = run.prepared.node.config.get("embedder")
     embedder = scheduler.engines.get(name) if isinstance(name, str) else None
-    return embedder.identity if embedder else None
+    return embedder.fingerprint if embedder else None
 
 
 def publish_items(scheduler: Scheduler, run: Run, values: dict[str, Any]) -> bool:

@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from teola.compiler.prompts import Budget, BudgetError, render_messages
-from teola.runtime.engines.tokenizer import Tokenizer
+from teola.runtime.engines.tokenizer import FourBytes, Tokenizer
 from teola.runtime.errors import ModuleError, Place
 
 INLINE_CHARACTERS = 8_000
 INLINE_STEPS = 2_000
 """A prompt of no more is rendered and encoded at once: going to a thread would take longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A prompt as messages, and as the tokens that they are (or are about as many as)."""
+
+    messages: Sequence[Mapping[str, str]]
+    tokens: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,33 +39,33 @@ class Prompt:
         """The tokens of some of its inputs."""
         return {name: len(self.tokenizer.encode(text)) for name, text in texts.items()}
 
-    def at_once(self, inputs: Mapping[str, Any]) -> Sequence[int] | None:
-        """The tokens of a prompt that is short and fits; None where more is to be done."""
+    def at_once(self, inputs: Mapping[str, Any]) -> Rendered | None:
+        """A prompt that is short and fits; None where more is to be done."""
         if not all(map(short, inputs.values())):
             return None
         try:
-            tokens = self._encode(inputs, Budget(INLINE_STEPS, INLINE_CHARACTERS))
+            found = self._encode(inputs, Budget(INLINE_STEPS, INLINE_CHARACTERS))
         except BudgetError:
             return None
-        return tokens if self._fits(tokens) else None
+        return found if self._fits(found) else None
 
-    def fitted(self, inputs: Mapping[str, Any]) -> Sequence[int]:
-        """The tokens, with as many items of ``truncate`` as fit (found by bisection).
+    def fitted(self, inputs: Mapping[str, Any]) -> Rendered:
+        """The prompt, with as many items of ``truncate`` as fit (found by bisection).
 
         Raises:
             PromptError: a message cannot be rendered.
             ModuleError: the prompt is too long, and nothing is left that may be cut.
         """
-        tokens = self._encode(inputs, Budget())
-        if self._fits(tokens):
-            return tokens
+        found = self._encode(inputs, Budget())
+        if self._fits(found):
+            return found
         items = inputs.get(self.truncate) if self.truncate else None
         if not isinstance(items, list) or not items:
-            raise self._too_long(tokens)
+            raise self._too_long(found)
         return self._cut(inputs, items)
 
-    def _cut(self, inputs: Mapping[str, Any], items: list[Any]) -> Sequence[int]:
-        def with_first(count: int) -> Sequence[int]:
+    def _cut(self, inputs: Mapping[str, Any], items: list[Any]) -> Rendered:
+        def with_first(count: int) -> Rendered:
             return self._encode({**inputs, str(self.truncate): items[:count]}, Budget())
 
         kept, left_out, best = 0, len(items), with_first(0)
@@ -65,20 +73,21 @@ class Prompt:
             raise self._too_long(best)
         while left_out - kept > 1:
             middle = (kept + left_out) // 2
-            tokens = with_first(middle)
-            if self._fits(tokens):
-                kept, best = middle, tokens
+            found = with_first(middle)
+            if self._fits(found):
+                kept, best = middle, found
             else:
                 left_out = middle
         return best
 
-    def _encode(self, inputs: Mapping[str, Any], budget: Budget) -> Sequence[int]:
-        return self.tokenizer.encode_chat(render_messages(self.entries, inputs, budget))
+    def _encode(self, inputs: Mapping[str, Any], budget: Budget) -> Rendered:
+        messages = render_messages(self.entries, inputs, budget)
+        return Rendered(messages, self.tokenizer.encode_chat(messages))
 
-    def _fits(self, tokens: Sequence[int]) -> bool:
-        return not self.room or len(tokens) + self.max_tokens <= self.room
+    def _fits(self, found: Rendered) -> bool:
+        return not self.room or len(found.tokens) + self.max_tokens <= self.room
 
-    def _too_long(self, tokens: Sequence[int]) -> ModuleError:
+    def _too_long(self, found: Rendered) -> ModuleError:
         if self.max_tokens >= self.room:
             return ModuleError(
                 self.place,
@@ -86,10 +95,12 @@ class Prompt:
                 f"model has {self.room} tokens for both; lower sampling.max_tokens",
                 "item",
             )
+        about = "about " if isinstance(self.tokenizer, FourBytes) else ""
         return ModuleError(
             self.place,
-            f"prompt-too-long: the prompt has {len(tokens)} tokens, the model has room for "
-            f"{self.room - self.max_tokens} ({self.room} less max_tokens {self.max_tokens}); "
+            f"prompt-too-long: the prompt has {about}{len(found.tokens)} tokens, the model has "
+            f"room for {self.room - self.max_tokens} ({self.room} less max_tokens "
+            f"{self.max_tokens}); "
             "shorten the inputs, or name the input to cut with `truncate:`",
             "item",
         )

@@ -12,11 +12,12 @@ from teola.runtime.pool_engine import PooledEngine
 
 
 class Scheduler(Protocol):
-    """What work needs of it."""
+    """What work needs of it; ``seed`` is the run's own."""
 
     pool: EnginePool
     engines: Mapping[str, PooledEngine]
     loop: asyncio.AbstractEventLoop
+    seed: int
 
     def ready(self, action: Callable[[], None]) -> None:
         """Do something after what is being done now."""

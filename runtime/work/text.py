@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from teola.compiler.graph.pgraph import INPUTS, Primitive, Ref
+from teola.runtime.engines.protocol import Grammar, TokenEvent
 from teola.runtime.engines.tokenizer import Tokenizer
 from teola.runtime.errors import ModuleError
 from teola.runtime.instance.generate import GenerateRun
@@ -14,7 +15,8 @@ from teola.runtime.instance.standing import rank_of
 from teola.runtime.llm_task import LLMTask
 from teola.runtime.pool_engine import PooledEngine
 from teola.runtime.work.beside import beside
-from teola.runtime.work.prompt import Prompt
+from teola.runtime.work.prompt import Prompt, Rendered
+from teola.runtime.work.sampling import require, sampling_of, settings_of
 from teola.runtime.work.scheduler import Scheduler
 
 
@@ -23,19 +25,20 @@ def run_text(scheduler: Scheduler, run: GenerateRun, inputs: dict[str, Any]) -> 
     engine, head = run.home, run.prepared.head
     if engine is None or head is None:
         raise ModuleError(run.prepared.place, "its engine is not declared")
+    require(run, settings_of(head), engine)
     prompt = _prompt(run, head, engine)
     texts = _texts(head, inputs)
-    tokens = prompt.at_once(inputs)
-    if tokens is not None:
-        _queue(scheduler, run, engine, head, inputs, 0.0, tokens)
+    found = prompt.at_once(inputs)
+    if found is not None:
+        _queue(scheduler, run, engine, head, inputs, 0.0, found)
         run.text_tokens = prompt.tokens_of(texts)
         return
     began_s = scheduler.loop.time()
 
-    def rendered(found: tuple[Sequence[int], dict[str, int]]) -> None:
-        tokens, run.text_tokens = found
+    def rendered(made: tuple[Rendered, dict[str, int]]) -> None:
+        found, run.text_tokens = made
         spent_s = scheduler.loop.time() - began_s
-        _queue(scheduler, run, engine, head, inputs, spent_s, tokens)
+        _queue(scheduler, run, engine, head, inputs, spent_s, found)
 
     beside(scheduler, run, lambda: (prompt.fitted(inputs), prompt.tokens_of(texts)), rendered)
 
@@ -71,35 +74,42 @@ def _queue(
     head: Primitive,
     inputs: dict[str, Any],
     spent_s: float,
-    prompt: Sequence[int],
+    prompt: Rendered,
 ) -> None:
-    run.prompt_tokens = run.item_count = len(prompt)
+    run.prompt_tokens = run.item_count = len(prompt.tokens)
     work = _TextWork(scheduler, run, engine.tokenizer(), inputs)
     work.attempt()
     if run.over:
         return
     task = LLMTask(
-        prompt,
+        prompt.tokens,
         _max_tokens(head),
-        bool(_sampling(head).get("ignore_eos", False)),
+        bool(settings_of(head).get("ignore_eos", False)),
         run.prepared.place,
         run.prepared.limits,
         work,
     )
     task.spent_s, task.origin, task.rank = spent_s, run, rank_of(run)
-    task.resumable = not _sampling(head).get("stop")
+    task.sampling = sampling_of(run, settings_of(head), scheduler.seed)
+    task.grammar = _grammar(run, engine)
+    if not engine.capabilities.takes_tokens:
+        task.messages = prompt.messages
     run.tasks += (task,)
     run.stop = task.cancel
     engine.calls.submit(task)
 
 
-def _sampling(head: Primitive) -> Mapping[str, Any]:
-    found = head.config.get("sampling")
-    return found if isinstance(found, Mapping) else {}
+def _grammar(run: GenerateRun, engine: PooledEngine) -> Grammar | None:
+    """What holds the answer to its shape, where the engine can do that."""
+    grammar = run.shape.grammar
+    if grammar is None:
+        return None
+    name = "choices" if grammar.json_schema is None else "json_schema"
+    return grammar if name in engine.capabilities.grammars else None
 
 
 def _max_tokens(head: Primitive) -> int:
-    return int(_sampling(head).get("max_tokens", 256))
+    return int(settings_of(head).get("max_tokens", 256))
 
 
 class _TextWork:
@@ -119,8 +129,9 @@ class _TextWork:
     def attempt(self) -> None:
         """A (new) attempt begins: what an earlier one gave is forgotten."""
         self.run.cells["text"].forget_text()
-        if self.run.cells["lines"].items:
-            self.run.cells["lines"].items.clear()
+        for cell in self.run.cells.values():
+            if cell.items:
+                cell.items.clear()
         self.run.delivered = 0
         self.run.open(self.tokenizer.detokenizer(), self.inputs)
 
@@ -128,17 +139,17 @@ class _TextWork:
         """The engine has the call."""
         self.run.started_s = self.scheduler.loop.time()
 
-    def tokens(self, new: Sequence[int], finish_reason: str | None) -> None:
-        """New tokens, and how the call ended."""
-        self.scheduler.ready(partial(self._tokens, new, finish_reason))
-
-    def _tokens(self, new: Sequence[int], finish_reason: str | None) -> None:
-        self.scheduler.guarded(self.run, partial(self.run.tokens, new, finish_reason))
+    def event(self, event: TokenEvent) -> None:
+        """New tokens or text, and how the call ended."""
+        self.scheduler.ready(
+            partial(self.scheduler.guarded, self.run, partial(self.run.event, event))
+        )
 
     def left(self) -> bool:
         """Whether text or items have reached the caller or a later step."""
         cells = self.run.cells
-        return self.run.delivered > 0 and bool(cells["text"].text_read or cells["lines"].on_growth)
+        read = cells["text"].text_read or any(cell.on_growth for cell in cells.values())
+        return self.run.delivered > 0 and read
 
     def failed(self, error: ModuleError) -> None:
         """The call failed for good."""

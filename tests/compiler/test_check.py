@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from teola.compiler.check import check
 from teola.compiler.diagnostics import render
+from teola.compiler.engine_settings import FakeLLM
 from teola.compiler.graph.lowering import lower
 from teola.compiler.graph.pgraph import Const, Ref
 from teola.compiler.graph.verify import verify
@@ -292,3 +293,19 @@ def test_whatever_is_written_is_accepted_whole_or_explained(data):
     assert render(diagnostics) or graph is not None
     if graph is not None:
         verify(lower(graph))
+
+
+def test_sampling_that_a_backend_is_known_to_lack_is_refused(monkeypatch):
+    """With the backends that have it; a plug-in that says nothing is believed to have it all."""
+    monkeypatch.setattr(FakeLLM, "sampling", frozenset({"stop"}))
+    text = with_modules(
+        "  last:\n    uses: generate\n    inputs: {q: inputs.question}\n    with:\n"
+        '      prompt: "{{ q }}"\n      sampling: {temperature: 0.5, seed: 3, stop: [x]}'
+    )
+    _, diagnostics = check(Source("rag.yaml", text))
+    said = render(diagnostics)
+    assert [item.code for item in diagnostics] == ["unsupported-sampling"] * 2
+    assert "'temperature' is not available on the backend 'fake' of engine 'llm'" in said
+    assert "backends that have it: transformers" in said
+    monkeypatch.setattr(FakeLLM, "sampling", None)
+    assert checked(text) is not None

@@ -23,6 +23,8 @@ from teola.compiler.engines import (
 from teola.compiler.source import Source, load_yaml
 
 LLM = {"kind": "llm", "model": "smollm2-135m-instruct"}
+CROSS_ENCODER = "{kind: reranker, backend: cross-encoder%s}"
+"""Of which no model is known by name."""
 
 
 def read(entry):
@@ -38,8 +40,13 @@ def read(entry):
 def minimal(kind, backend):
     """The least that an engine needs."""
     config = {"kind": kind, "backend": backend}
-    if "path" in BACKENDS[kind, backend].model_fields:
-        config["model"] = "smollm2-135m-instruct" if kind == "llm" else "all-minilm-l6-v2"
+    settings = BACKENDS[kind, backend]
+    model = getattr(settings, "model_kind", None)
+    if "model" in settings.model_fields and settings.model_fields["model"].is_required():
+        config["model"] = "any"
+    elif model is not None:
+        known = [name for name, of_kind in KNOWN_MODELS.items() if of_kind == model]
+        config["model"] = known[0] if known else "hub:somebody/something"
     return config
 
 
@@ -135,6 +142,9 @@ def test_models_of_the_hub_are_written_with_their_prefix():
         ("{kind: llm, model: 'hub:b'}", "unknown-model", "hub:organisation/name"),
         ("{kind: llm, model: all-minilm-l6-v2}", "wrong-model", "smollm2-135m-instruct"),
         ("{kind: llm}", "missing-key", "smollm2-135m-instruct"),
+        (CROSS_ENCODER % "", "missing-key", "model: hub:organisation/name, or path: FOLDER"),
+        (CROSS_ENCODER % ", model: x", "unknown-model", "model: hub:organisation/name, or"),
+        (CROSS_ENCODER % ", model: all-minilm-l6-v2", "wrong-model", "hub:organisation/name"),
         ("{kind: llm, model: smollm2-135m-instruct, path: a}", "two-models", "model: local"),
         ("{kind: store, metrc: l2}", "unknown-key", "'metric'"),
         ("{kind: store, metric: euclidean}", "bad-value", "'l2'"),

@@ -65,6 +65,17 @@ def test_a_path_of_a_file_is_relative_to_the_file(workflow):
     assert json.loads(plan.to_json())["engines"]["llm"]["path"] is None
 
 
+def test_an_adapter_is_relative_to_whoever_names_it(workflow, tmp_path):
+    """As the model is; a plan keeps its folder."""
+    text = WORKFLOW.replace("path: models/mine", "backend: vllm, path: models/mine, lora: mine")
+    workflow.write_text(text)
+    plan = compile_workflow(workflow)
+    assert plan.graph.engines["llm"]["lora"] == str(workflow.parent / "mine")
+    assert json.loads(plan.to_json())["engines"]["llm"]["lora"] == str(workflow.parent / "mine")
+    plan = compile_workflow(workflow, sets=["engines.llm.lora=other"])
+    assert plan.graph.engines["llm"]["lora"] == str(tmp_path / "here" / "other")
+
+
 def test_a_path_that_is_set_is_relative_to_the_current_folder(workflow, tmp_path):
     """Of a workflow, a text-form graph and a plan alike."""
     mine = make_model(tmp_path / "here" / "own")

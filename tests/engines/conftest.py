@@ -1,36 +1,48 @@
-"""Each kind of engine, fake and real; a real one starts once for the whole session."""
+"""The engines that the suite is run against: each is started once for all tests of a file."""
 
 import asyncio
-from contextlib import contextmanager
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
+import yaml
 
-from teola.runtime.engines import find_entry
-from teola.runtime.engines.protocol import Failure, Generate, Request
-from teola.runtime.hosts import connect
+from teola.runtime.engines.tokenizer import load_tokenizer
+from teola.runtime.simulation.clock import VirtualClockLoop
+from tests.engines.backends import BACKENDS, Backend, backends
+from tests.engines.clients import BatchClient, LLMClient, Prompt, started
+from tests.engines.tiny_models import save_bert
+from tests.openai_server import serving
+from tests.postgres_server import postgres
+from tests.runtime.test_tokenizer import write_folder
 
-BACKENDS = ("fake", pytest.param("real", marks=pytest.mark.models))
 CALL_S = 240
-MINILM = {"model": "all-minilm-l6-v2", "dtype": "float32"}
-SMOLLM = {"model": "smollm2-135m-instruct", "dtype": "float32"}
-EMBEDDERS = {
-    "fake": {"kind": "embedder", "backend": "fake", "limit_tokens": 512},
-    "real": {"kind": "embedder", "backend": "sentence-transformers", **MINILM},
-}
-RERANKERS = {
-    "fake": {"kind": "reranker", "backend": "fake"},
-    "real": {"kind": "reranker", "backend": "maxsim", **MINILM},
-}
-STORES = {
-    "fake": {"kind": "store", "backend": "fake"},
-    "real": {"kind": "store", "backend": "faiss"},
-}
-LLMS = {
-    "fake": {"kind": "llm", "backend": "fake", "max_requests": 32},
-    "real": {"kind": "llm", "backend": "transformers", **SMOLLM},
-}
-SMALL_LLM = {**LLMS["real"], "kv_pages": 32}
+VIRTUAL_S = 1_000_000
+QUESTIONS = (
+    "What is the capital of France?",
+    "Name three colours.",
+    "Is water wet? Answer yes or no.",
+    "Why is the sky blue? " * 12,
+)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--engine", action="append", default=[], help="settings of one engine more")
+
+
+def pytest_configure(config):
+    for text in config.getoption("--engine", []):
+        given = dict(yaml.safe_load(text))
+        kind, backend = given.pop("kind"), given.pop("backend")
+        BACKENDS.append(Backend(kind, backend, given, name=f"{backend}-given"))
+
+
+def pytest_generate_tests(metafunc):
+    """``engine`` is every backend that the nearest mark ``engines`` names."""
+    wanted = metafunc.definition.get_closest_marker("engines")
+    if wanted is not None and "engine" in metafunc.fixturenames:
+        chosen = backends(*wanted.args, **wanted.kwargs)
+        metafunc.parametrize("engine", chosen, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -40,163 +52,116 @@ def on_loop():
         yield lambda coroutine: runner.run(asyncio.wait_for(coroutine, CALL_S))
 
 
-class BatchClient:
-    """A started engine for items, to call from tests; ``config`` is what it was made with."""
-
-    def __init__(self, config, on_loop):
-        self.config = config
-        self._on_loop = on_loop
-        self._handle = connect(find_entry(config["kind"], config["backend"]), config)
-        self.capabilities = on_loop(self._handle.start())
-
-    def run(self, *requests):
-        return self._on_loop(self._handle.run(requests))
-
-    def items(self, operation, items, **common):
-        """The results of one request."""
-        (results,) = self.run(Request(operation, items, common))
-        return results
-
-    def control(self, command, **arguments):
-        return self._on_loop(self._handle.control(command, arguments))
-
-    def close(self):
-        self._on_loop(self._handle.close())
-
-
-class Answer:
-    """All events of one request."""
-
-    def __init__(self):
-        self.events = []
-        self.over = asyncio.Event()
-
-    @property
-    def tokens(self):
-        return [token for event in self.events for token in event.tokens]
-
-    @property
-    def finish_reason(self):
-        return self.events[-1].finish_reason
-
-    @property
-    def failure(self):
-        return self.events[-1].failure
-
-
-class LLMClient:
-    """A started LLM engine, to call from tests."""
-
-    def __init__(self, config, on_loop):
-        self.config = config
-        self._on_loop = on_loop
-        self._count = 0
-        self.answers = {}
-        self.handle = connect(find_entry(config["kind"], config["backend"]), config)
-        self.handle.listen(self._hear)
-        self.capabilities = on_loop(self.handle.start())
-
-    def _hear(self, events):
-        assert len({event.id for event in events}) == len(events), "one event a request and step"
-        for event in events:
-            answer = self.answers[event.id]
-            assert not answer.over.is_set(), "nothing follows the last event"
-            answer.events.append(event)
-            if event.finish_reason is not None or event.failure is not None:
-                answer.over.set()
-
-    def request(self, tokens, max_tokens, **settings):
-        self._count += 1
-        request = Generate(f"q{self._count}", tuple(tokens), max_tokens, **settings)
-        self.answers[request.id] = Answer()
-        return request
-
-    async def finish(self, requests):
-        """Submit and wait for all."""
-        await self.handle.submit(requests)
-        for request in requests:
-            await self.answers[request.id].over.wait()
-        return [self.answers[request.id] for request in requests]
-
-    def generate(self, *requests):
-        """The answers to (tokens, max_tokens, settings) at once."""
-        made = [self.request(tokens, count, **settings) for tokens, count, settings in requests]
-        return self.run(self.finish(made))
-
-    def run(self, coroutine):
-        return self._on_loop(coroutine)
-
-    def close(self):
-        self._on_loop(self.handle.close())
-
-
-@contextmanager
-def started(client, config, on_loop):
-    one = client(config, on_loop)
-    try:
-        yield one
-    finally:
-        one.close()
-
-
-@pytest.fixture(scope="session", params=BACKENDS)
-def embedder(request, on_loop):
-    with started(BatchClient, EMBEDDERS[request.param], on_loop) as one:
-        yield one
-
-
-@pytest.fixture(scope="session", params=BACKENDS)
-def reranker(request, on_loop):
-    with started(BatchClient, RERANKERS[request.param], on_loop) as one:
-        yield one
-
-
-@pytest.fixture(params=["fake", "real"])
-def store(request, on_loop):
-    """An empty store; the real one needs no weights."""
-    with started(BatchClient, STORES[request.param], on_loop) as one:
-        yield one
-
-
-@pytest.fixture
-def make_store(on_loop):
-    """Make real stores with other settings."""
-    made = []
-
-    def make(**settings):
-        made.append(BatchClient({**STORES["real"], **settings}, on_loop))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
-
-
-@pytest.fixture(scope="session", params=BACKENDS)
-def llm(request, on_loop):
-    with started(LLMClient, LLMS[request.param], on_loop) as one:
-        yield one
+@pytest.fixture(scope="session")
+def on_virtual_loop():
+    """The same for fakes and simulations, whose times pass at once."""
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        yield lambda coroutine: runner.run(asyncio.wait_for(coroutine, VIRTUAL_S))
 
 
 @pytest.fixture(scope="session")
-def small_llm(on_loop):
-    """A real LLM with little room for KV."""
-    with started(LLMClient, SMALL_LLM, on_loop) as one:
+def start(request, on_loop, on_virtual_loop):
+    """Start an engine of a backend, with further settings, for as long as ``until`` is open."""
+
+    def one(backend, until, **more):
+        made = request.getfixturevalue(backend.made) if backend.made else {}
+        client = LLMClient if backend.kind == "llm" else BatchClient
+        loop = on_loop if backend.real else on_virtual_loop
+        found = until.enter_context(started(client, backend.config(**{**made, **more}), loop))
+        found.backend = backend
+        return found
+
+    return one
+
+
+@pytest.fixture(scope="session")
+def engine(request, start):
+    """An engine of the backend that is the parameter."""
+    with ExitStack() as until:
+        yield start(request.param, until)
+
+
+@pytest.fixture(scope="session")
+def other(engine, start):
+    """Another engine of the same backend, which gives the same results."""
+    with ExitStack() as until:
+        yield start(engine.backend, until, **engine.backend.other)
+
+
+@pytest.fixture
+def mortal(engine, start, request):
+    """Another engine of the same backend, which may be killed."""
+    if engine.backend.dies is None:
+        yield request.getfixturevalue("other")
+    else:
+        with ExitStack() as until:
+            yield start(engine.backend, until, **engine.backend.dies)
+
+
+@pytest.fixture(scope="session")
+def tiny_cross_encoder(tmp_path_factory):
+    """Settings of a cross-encoder with random weights."""
+    return {"path": str(save_bert(tmp_path_factory.mktemp("cross-encoder")))}
+
+
+@pytest.fixture(scope="session")
+def server():
+    """Settings of an engine on a server that speaks OpenAI's protocol."""
+    with serving(pace_s=0.005) as one:
+        yield {"base_url": one.url}
+
+
+@pytest.fixture(scope="session")
+def server_of_tokens(server, tmp_path_factory):
+    """The same, where the tokenizer of the server's model is known."""
+    return {**server, "path": str(write_folder(tmp_path_factory.mktemp("tokenizer")))}
+
+
+@pytest.fixture
+def prompts(engine):
+    """Prompts in both forms, the last one longer than a few blocks of KV."""
+    made = []
+    for question in QUESTIONS:
+        messages = ({"role": "user", "content": question},)
+        takes_tokens = engine.capabilities.takes_tokens
+        tokens = load_tokenizer(engine.config).encode_chat(messages) if takes_tokens else ()
+        made.append(Prompt(tuple(tokens), messages))
+    return made
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """Settings of a store that keeps collections in a folder."""
+    return {"path": str(tmp_path_factory.mktemp("store"))}
+
+
+@pytest.fixture(scope="session")
+def database():
+    """Settings of a store in a database of a server that runs for these tests."""
+    with (
+        postgres() as url,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("TEOLA_TEST_DATABASE", url)
+        yield {"url_env": "TEOLA_TEST_DATABASE"}
+
+
+@pytest.fixture(params=backends("store"))
+def store(request, start):
+    """An empty store."""
+    with ExitStack() as until:
+        one = start(request.param, until)
+        for name in one.control("describe")["collections"] if one.backend.made else ():
+            one.control("drop", collection=name)
         yield one
 
 
 @pytest.fixture
-def truncating(on_loop):
-    """Start an engine of another one's config that cuts long texts."""
-    made = []
-
-    def make(client):
-        made.append(BatchClient({**client.config, "truncate": True}, on_loop))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+def make_store(start):
+    """Make stores on FAISS with other settings."""
+    (faiss,) = [one for one in BACKENDS if one.backend == "faiss" and not one.made]
+    with ExitStack() as until:
+        yield lambda **settings: start(faiss, until, **settings)
 
 
 @pytest.fixture
@@ -204,8 +169,12 @@ def same():
     """Whether two results are the same, in float32: the last bits may differ with the batch."""
 
     def compare(one, other):
-        if isinstance(one, Failure) or isinstance(other, Failure):
-            return one == other
-        return np.allclose(np.asarray(one), np.asarray(other), rtol=0, atol=2e-6)
+        if isinstance(one, np.ndarray | float) and isinstance(other, np.ndarray | float):
+            return np.allclose(one, other, rtol=0, atol=2e-6)
+        if isinstance(one, dict):
+            return one.keys() == other.keys() and all(compare(one[key], other[key]) for key in one)
+        if isinstance(one, list | tuple | np.ndarray):
+            return len(one) == len(other) and all(map(compare, one, other))
+        return one == other
 
     return compare

@@ -1,4 +1,5 @@
-"""The MaxSim reranker encodes a passage once for many questions, within its memory."""
+"""The MaxSim reranker, on an encoder of characters: what it scores, and that it encodes a passage
+once for many questions, within its memory."""
 
 import asyncio
 from types import MappingProxyType
@@ -72,6 +73,39 @@ def test_a_second_question_encodes_only_itself(start):
         assert cached._encoder.encoded == [tuple(map(ord, "third?"))]
         await cached.close()
         await plain.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_text_matches_itself_wholly_and_nothing_has_nothing_in_common(start):
+    async def scenario():
+        reranker = await start()
+        (scores,) = await reranker.run([Request("score", ["words", ""], {"query": "words"})])
+        (nothing,) = await reranker.run([Request("score", ["words"], {"query": ""})])
+        assert scores == [pytest.approx(1, abs=1e-5), -1]
+        assert nothing == [-1]
+        await reranker.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_text_over_the_limit_is_named_with_both_numbers(start):
+    """A passage fails alone, a query with its request."""
+    long = "x" * (CountingEncoder.limit + 1)
+
+    async def scenario():
+        reranker = await start()
+        refused, scores = await reranker.run(
+            [
+                Request("score", ["words"], {"query": long}),
+                Request("score", [long, long[1:]], {"query": "words"}),
+            ]
+        )
+        assert refused.message.startswith("the query has 51 tokens")
+        assert scores[0].message.startswith("the passage has 51 tokens, special tokens included, ")
+        assert "limit is 50" in scores[0].message
+        assert isinstance(scores[1], float)
+        await reranker.close()
 
     asyncio.run(scenario())
 

@@ -1,226 +1,394 @@
 """What every LLM engine does."""
 
 import asyncio
-from time import perf_counter
+import json
 
 import pytest
 
-from teola.runtime.engines.protocol import TokenEvent
+from teola.compiler.engines import settings_model
+from teola.compiler.sampling import GREEDY, backends_with
+from teola.runtime.engines.protocol import Grammar, Sampling, TokenEvent
 from teola.runtime.engines.tokenizer import load_tokenizer
+from teola.runtime.errors import UnsupportedError
+from teola.runtime.hosts import EngineDied
+from teola.runtime.requirements import check_requirements
+from tests.runtime.workbench import call, plan
 
-REAL = [pytest.param("real", marks=pytest.mark.models)]
-QUESTIONS = [
-    "What is the capital of France?",
-    "Name three colours.",
-    "Is water wet? Answer yes or no.",
-    "Why is the sky blue? " * 12,
-]
+pytestmark = pytest.mark.engines("llm")
+
+KNOWN = 400
+"""Tokens of a long prompt that are known early."""
+
+
+def long_prompt(seed):
+    """500 tokens like nobody else's."""
+    return [1000 + (seed * 977 + place * 31) % 9000 for place in range(500)]
 
 
 @pytest.fixture
-def prompts(llm):
-    tokenizer = load_tokenizer(llm.config)
-    return [
-        tokenizer.encode_chat([{"role": "user", "content": question}]) for question in QUESTIONS
-    ]
+def of_tokens(engine):
+    """An engine that takes tokens and gives them."""
+    if not engine.capabilities.takes_tokens:
+        pytest.skip("it takes messages only")
+    return engine
 
 
-def test_a_prompt_gets_the_same_answer_alone_in_a_batch_and_again(llm, prompts):
-    together = llm.generate(*((prompt, 16, {}) for prompt in prompts))
-    alone = [llm.generate((prompt, 16, {}))[0] for prompt in prompts]
-    again = llm.generate(*((prompt, 16, {}) for prompt in reversed(prompts)))[::-1]
-    assert [one.tokens for one in together] == [one.tokens for one in alone]
-    assert [one.tokens for one in together] == [one.tokens for one in again]
-    assert len({tuple(one.tokens) for one in together}) == len(prompts)
+@pytest.fixture
+def cramped(other):
+    """An engine whose room for KV, not the model's context, is the limit."""
+    if not 0 < other.capabilities.kv_tokens < (other.capabilities.context or float("inf")):
+        pytest.skip("its room is the context")
+    return other
 
 
-def test_two_equal_prompts_at_once_get_equal_answers(llm, prompts):
-    first, second = llm.generate((prompts[3], 8, {}), (prompts[3], 8, {}))
-    assert first.tokens == second.tokens
+# The same request, the same answer
 
 
-def test_one_token_is_an_answer(llm, prompts):
-    (answer,) = llm.generate((prompts[0], 1, {}))
-    assert len(answer.tokens) == 1
-    assert answer.finish_reason == "length"
-    (longer,) = llm.generate((prompts[0], 8, {"ignore_eos": True}))
-    assert longer.tokens[:1] == answer.tokens or llm.config["backend"] == "fake"
+def test_a_prompt_gets_the_same_answer_alone_in_a_batch_and_again(engine, prompts):
+    together = engine.generate(*((prompt, 16, {}) for prompt in prompts))
+    alone = [engine.generate((prompt, 16, {}))[0] for prompt in prompts]
+    again = engine.generate(*((prompt, 16, {}) for prompt in reversed(prompts)))[::-1]
+    assert [one.said for one in together] == [one.said for one in alone]
+    assert [one.said for one in together] == [one.said for one in again]
+    assert len({str(one.said) for one in together}) == len(prompts)
 
 
-def test_an_answer_ends_by_itself_without_the_end_token(llm, prompts):
-    (answer,) = llm.generate((prompts[0], 200, {}))
-    assert answer.finish_reason == "stop"
-    assert 0 < len(answer.tokens) < 200
-    assert load_tokenizer(llm.config).eos not in answer.tokens
+def test_another_replica_gives_the_same_answers(engine, other, prompts):
+    mine = engine.generate(*((prompt, 16, {}) for prompt in prompts))
+    theirs = other.generate(*((prompt, 16, {}) for prompt in prompts))
+    assert [one.said for one in mine] == [one.said for one in theirs]
 
 
-def test_an_answer_goes_on_where_a_prompt_ends_with_its_beginning(llm, prompts):
-    assert llm.capabilities.continues
-    (whole,) = llm.generate((prompts[1], 24, {}))
+def test_two_equal_prompts_at_once_get_equal_answers(engine, prompts):
+    first, second = engine.generate((prompts[3], 8, {}), (prompts[3], 8, {}))
+    assert first.said == second.said
+
+
+def test_a_warmed_prompt_gets_the_answer_of_a_cold_one(of_tokens, other):
+    for seed in range(3):
+        prompt = long_prompt(seed)
+        of_tokens.generate((prompt[:KNOWN], 1, {"warm": True}))
+        (warmed,) = of_tokens.generate((prompt, 24, {"ignore_eos": True}))
+        (cold,) = other.generate((prompt, 24, {"ignore_eos": True}))
+        assert warmed.said == cold.said
+
+
+def test_an_answer_goes_on_where_a_prompt_ends_with_its_beginning(of_tokens, prompts):
+    if not of_tokens.capabilities.continues:
+        pytest.skip("it does not say that it goes on")
+    prompt = prompts[1].tokens
+    (whole,) = of_tokens.generate((prompt, 24, {}))
     for count in (1, 7, len(whole.tokens) - 1):
-        begun, rest = [*prompts[1], *whole.tokens[:count]], 24 - count
-        (continued,) = llm.generate((begun, rest, {}))
+        begun, rest = [*prompt, *whole.tokens[:count]], 24 - count
+        (continued,) = of_tokens.generate((begun, rest, {}))
         assert [*whole.tokens[:count], *continued.tokens] == whole.tokens
         assert continued.finish_reason == whole.finish_reason
 
 
-def test_an_answer_whose_end_is_ignored_has_the_length_asked_for(llm, prompts):
-    (full,) = llm.generate((prompts[0], 40, {"ignore_eos": True}))
+# Ends and lengths
+
+
+@pytest.mark.engines("llm", simulated=False)
+def test_one_token_is_an_answer(engine, prompts):
+    (answer,) = engine.generate((prompts[0], 1, {"ignore_eos": True}))
+    assert answer.finish_reason == "length"
+    (longer,) = engine.generate((prompts[0], 8, {"ignore_eos": True}))
+    assert longer.said[: len(answer.said)] == answer.said
+
+
+def test_an_answer_ends_by_itself_without_the_end_token(of_tokens, prompts):
+    (answer,) = of_tokens.generate((prompts[0], 200, {}))
+    assert answer.finish_reason == "stop"
+    assert 0 < len(answer.tokens) < 200
+    assert load_tokenizer(of_tokens.config).eos not in answer.tokens
+
+
+def test_an_answer_whose_end_is_ignored_has_the_length_asked_for(of_tokens, prompts):
+    (full,) = of_tokens.generate((prompts[0], 40, {"ignore_eos": True}))
     assert (len(full.tokens), full.finish_reason) == (40, "length")
 
 
-@pytest.mark.parametrize("llm", REAL, indirect=True)
-def test_an_answer_that_does_not_end_is_cut(llm, prompts):
-    (short,) = llm.generate((prompts[3], 3, {}))
-    assert (len(short.tokens), short.finish_reason) == (3, "length")
+@pytest.mark.engines("llm", real=True)
+def test_an_answer_that_does_not_end_is_cut(engine, prompts):
+    (short,) = engine.generate((prompts[3], 3, {}))
+    assert (len(short.tokens) <= 3, short.finish_reason) == (True, "length")
 
 
-def test_tokens_come_in_steps_and_the_last_event_says_why_it_ended(llm, prompts):
-    (answer,) = llm.generate((prompts[1], 30, {"ignore_eos": True}))
+# Events
+
+
+def test_tokens_come_in_steps_and_the_last_event_says_why_it_ended(engine, prompts):
+    (answer,) = engine.generate((prompts[1], 40, {"ignore_eos": True}))
     assert len(answer.events) > 1
-    assert [event.finish_reason for event in answer.events[:-1]] == [None] * (
-        len(answer.events) - 1
-    )
-    assert all(event.tokens for event in answer.events)
+    assert {event.finish_reason for event in answer.events[:-1]} == {None}
+    assert all(event.tokens or event.text for event in answer.events[:-1])
 
 
-@pytest.mark.parametrize("llm", REAL, indirect=True)
-def test_who_does_not_stream_gets_one_event(llm, prompts):
-    streamed, whole = llm.generate((prompts[1], 12, {}), (prompts[1], 12, {"stream": False}))
+@pytest.mark.engines("llm", simulated=False)
+def test_who_does_not_stream_gets_one_event(engine, prompts):
+    streamed, whole = engine.generate((prompts[1], 12, {}), (prompts[1], 12, {"stream": False}))
     assert len(whole.events) == 1
-    assert whole.tokens == streamed.tokens
+    assert whole.said == streamed.said
 
 
-@pytest.mark.parametrize("llm", REAL, indirect=True)
-def test_as_many_requests_as_told_run_at_once(llm, prompts):
-    count = llm.capabilities.max_requests
-    answers = llm.generate(
-        *((prompts[0] + [number + 100], 3, {"ignore_eos": True}) for number in range(count))
+def test_a_warm_up_ends_in_one_event(of_tokens, prompts):
+    (warm_up,) = of_tokens.generate((prompts[3], 1, {"warm": True}))
+    assert len(warm_up.events) == 1
+    assert warm_up.finish_reason == "length"
+
+
+def test_events_are_plain_data(engine, prompts):
+    (answer,) = engine.generate((prompts[0], 2, {}))
+    assert all(type(event) is TokenEvent for event in answer.events)
+    assert all(type(token) is int for token in answer.tokens)
+
+
+# Room
+
+
+def test_as_many_requests_as_told_run_at_once(of_tokens, prompts):
+    count = of_tokens.capabilities.max_requests
+    answers = of_tokens.generate(
+        *(([*prompts[0].tokens, number + 100], 3, {"ignore_eos": True}) for number in range(count))
     )
     assert [answer.failure for answer in answers] == [None] * count
     assert [len(answer.tokens) for answer in answers] == [3] * count
 
 
-@pytest.mark.parametrize("llm", REAL, indirect=True)
-def test_a_long_prompt_is_answered_beside_short_ones(llm, prompts):
+def test_a_long_prompt_is_answered_beside_short_ones(of_tokens, prompts):
     long = [100 + place % 1000 for place in range(1100)]
-    answers = llm.generate((long, 2, {"ignore_eos": True}), (prompts[0], 4, {}))
+    answers = of_tokens.generate(
+        (long, 2, {"ignore_eos": True}), (prompts[0], 4, {"ignore_eos": True})
+    )
     assert [len(answer.tokens) for answer in answers] == [2, 4]
 
 
-def test_nothing_is_heard_of_an_aborted_request(llm, prompts):
-    stopped = llm.request(prompts[0], 400, ignore_eos=True)
-    kept = llm.request(prompts[1], 30, ignore_eos=True)
-    at_once = llm.request(prompts[2], 400, ignore_eos=True)
+def test_nothing_is_heard_of_an_aborted_request_and_nothing_held_for_it(engine, prompts):
+    stopped = engine.request(prompts[0], 400, ignore_eos=True)
+    kept = engine.request(prompts[1], 40, ignore_eos=True)
+    at_once = engine.request(prompts[2], 400, ignore_eos=True)
 
     async def abort_one():
-        await llm.handle.submit([stopped, kept, at_once])
-        await llm.handle.abort([at_once.id])
-        while not llm.answers[stopped.id].events:
-            await asyncio.sleep(0)
-        await llm.handle.abort([stopped.id, "nobody's"])
-        heard = len(llm.answers[stopped.id].events)
-        await llm.answers[kept.id].over.wait()
-        await llm.handle.abort([kept.id, stopped.id])
+        await engine.handle.submit([stopped, kept, at_once])
+        await engine.handle.abort([at_once.id])
+        await engine.answers[stopped.id].begun.wait()
+        await engine.handle.abort([stopped.id, "nobody's"])
+        heard = len(engine.answers[stopped.id].events)
+        await engine.answers[kept.id].over.wait()
+        await engine.handle.abort([kept.id, stopped.id])
         return heard
 
-    heard = llm.run(abort_one())
-    assert len(llm.answers[kept.id].tokens) == 30
-    assert len(llm.answers[stopped.id].events) == heard
-    assert not llm.answers[stopped.id].over.is_set()
-    assert llm.answers[at_once.id].events == []
-    assert llm.run(llm.handle.control("describe", {})) == {"running": 0}
+    heard = engine.run(abort_one())
+    assert engine.answers[kept.id].finish_reason == "length"
+    assert len(engine.answers[stopped.id].events) == heard
+    assert not engine.answers[stopped.id].over.is_set()
+    assert engine.answers[at_once.id].events == []
+    assert engine.control("describe")["running"] == 0
 
 
-@pytest.mark.parametrize("llm", REAL, indirect=True)
-def test_a_request_that_cannot_run_fails_alone(llm, prompts):
-    context = llm.capabilities.context
-    long, empty, nothing, strange, fine = llm.generate(
-        ([5] * context, 1, {}),
-        ([], 1, {}),
-        (prompts[0], 0, {}),
-        ([10**6], 1, {}),
-        (prompts[0], 4, {}),
+@pytest.mark.engines("llm", simulated=False)
+def test_a_request_that_never_fits_fails_alone(of_tokens, prompts):
+    """Its neighbours have their answers."""
+    room = min(of_tokens.capabilities.context, of_tokens.capabilities.kv_tokens)
+    long, empty, nothing, fine = of_tokens.generate(
+        ([5] * room, 1, {}), ([], 1, {}), (prompts[0], 0, {}), (prompts[0], 4, {})
     )
-    assert [one.failure.kind for one in (long, empty, nothing, strange)] == ["item"] * 4
-    assert f"the prompt has {context} tokens and max_tokens is 1" in long.failure.message
-    assert f"more than the {context} that the engine has room for" in long.failure.message
-    assert len(fine.tokens) == 4
+    assert [one.failure.kind for one in (long, empty, nothing)] == ["item"] * 3
+    assert f"the prompt has {room} tokens" in long.failure.message
+    assert fine.failure is None
+    assert fine.tokens
 
 
-@pytest.mark.models
-def test_a_request_of_all_the_room_told_runs_and_one_token_more_is_refused(small_llm):
-    room = small_llm.capabilities.kv_tokens
-    assert room < small_llm.capabilities.context
+@pytest.mark.engines("llm", real=True)
+def test_a_token_that_the_model_does_not_know_fails_alone(of_tokens, prompts):
+    strange, fine = of_tokens.generate(([10**6], 1, {}), (prompts[0], 4, {}))
+    assert strange.failure.kind == "item"
+    assert fine.failure is None
+
+
+@pytest.mark.engines("llm", simulated=False)
+def test_a_request_of_all_the_room_told_runs_and_one_token_more_is_refused(cramped):
+    room = cramped.capabilities.kv_tokens
     prompt = [100 + place % 1000 for place in range(room - 4)]
-    fits, larger = small_llm.generate((prompt, 4, {"ignore_eos": True}), (prompt, 5, {}))
+    fits, larger = cramped.generate((prompt, 4, {"ignore_eos": True}), (prompt, 5, {}))
     assert len(fits.tokens) == 4
-    assert larger.failure is not None
+    assert larger.failure.kind == "item"
 
 
-@pytest.mark.models
-def test_an_aborted_request_gives_its_room_back(small_llm):
-    room = small_llm.capabilities.kv_tokens
+def test_an_aborted_request_gives_its_room_back(cramped):
+    room = cramped.capabilities.kv_tokens
     for _ in range(3):
-        request = small_llm.request([7] * (room // 2), room // 2, ignore_eos=True)
+        request = cramped.request([7] * (room // 2), room // 2, ignore_eos=True)
 
         async def start_and_abort(request=request):
-            await small_llm.handle.submit([request])
-            while not small_llm.answers[request.id].events:
-                await asyncio.sleep(0)
-            await small_llm.handle.abort([request.id])
+            await cramped.handle.submit([request])
+            await cramped.answers[request.id].begun.wait()
+            await cramped.handle.abort([request.id])
 
-        small_llm.run(start_and_abort())
-    (answer,) = small_llm.generate(([8] * (room - 4), 2, {}))
+        cramped.run(start_and_abort())
+    (answer,) = cramped.generate(([8] * (room - 4), 2, {}))
     assert answer.failure is None
 
 
-@pytest.mark.models
-def test_more_than_fits_at_once_waits_and_is_answered_the_same(small_llm):
-    prompts = [[100 + number] * 150 for number in range(10)]
-    assert sum(map(len, prompts)) > small_llm.capabilities.kv_tokens
-    together = small_llm.generate(*((prompt, 8, {"ignore_eos": True}) for prompt in prompts))
-    (alone,) = small_llm.generate((prompts[9], 8, {"ignore_eos": True}))
+def test_more_than_fits_at_once_waits_and_is_answered_the_same(cramped):
+    size = cramped.capabilities.kv_tokens // 4
+    prompts = [[100 + number] * size for number in range(10)]
+    together = cramped.generate(*((prompt, 8, {"ignore_eos": True}) for prompt in prompts))
+    (alone,) = cramped.generate((prompts[9], 8, {"ignore_eos": True}))
     assert [len(answer.tokens) for answer in together] == [8] * 10
     assert together[9].tokens == alone.tokens
 
 
-def test_a_warm_up_ends_in_one_event(llm, prompts):
-    (warm_up,) = llm.generate((prompts[3], 1, {"warm": True}))
-    assert len(warm_up.events) == 1
-    assert warm_up.finish_reason == "length"
+# Capabilities are true
 
 
-def long_prompt(seed):
-    return [1000 + (seed * 977 + place * 31) % 9000 for place in range(500)]
+def test_a_prefix_that_is_said_to_be_kept_is_not_computed_again(of_tokens):
+    """The engine tells so, or its first token comes sooner; minima, as other load only adds."""
+    if not of_tokens.capabilities.prefix_cache:
+        pytest.skip("it does not say that it keeps prefixes")
 
+    def first_token(prompt):
+        async def measured():
+            clock = asyncio.get_running_loop().time
+            began = clock()
+            (answer,) = await of_tokens.finish([of_tokens.request(prompt, 1)])
+            return clock() - began, answer.cached
 
-@pytest.mark.parametrize("llm", REAL, indirect=True)
-def test_a_warmed_prompt_gets_the_answer_of_a_cold_one(llm, small_llm):
-    for seed in range(3):
-        prompt = long_prompt(seed)
-        llm.generate((prompt[:400], 1, {"warm": True}))
-        (warmed,) = llm.generate((prompt, 24, {"ignore_eos": True}))
-        (cold,) = small_llm.generate((prompt, 24, {"ignore_eos": True}))
-        assert warmed.tokens == cold.tokens
+        return of_tokens.run(measured())
 
-
-@pytest.mark.parametrize("llm", REAL, indirect=True)
-def test_a_warmed_prompt_gives_its_first_token_sooner(llm):
-    def first_token_s(prompt):
-        began = perf_counter()
-        llm.generate((prompt, 1, {}))
-        return perf_counter() - began
-
-    cold_s = min(first_token_s(long_prompt(seed)) for seed in (10, 11))
+    cold = [first_token(long_prompt(seed)) for seed in (10, 11)]
     for seed in (12, 13):
-        llm.generate((long_prompt(seed)[:400], 1, {"warm": True}))
-    warmed_s = min(first_token_s(long_prompt(seed)) for seed in (12, 13))
-    assert llm.capabilities.prefix_cache
-    assert warmed_s < 0.7 * cold_s
+        of_tokens.generate((long_prompt(seed)[:KNOWN], 1, {"warm": True}))
+    warmed = [first_token(long_prompt(seed)) for seed in (12, 13)]
+    if warmed[0][1] is not None:
+        least = KNOWN - of_tokens.capabilities.block_tokens
+        assert all(cached == 0 for _, cached in cold)
+        assert all(least <= cached <= KNOWN for _, cached in warmed)
+    else:
+        assert min(seconds for seconds, _ in warmed) < 0.7 * min(seconds for seconds, _ in cold)
 
 
-def test_events_are_plain_data(llm, prompts):
-    (answer,) = llm.generate((prompts[0], 2, {}))
-    assert all(type(event) is TokenEvent for event in answer.events)
-    assert all(type(token) is int for token in answer.tokens)
+def test_the_engine_has_the_sampling_that_its_settings_say(engine):
+    """The compiler reads the settings, the scheduler the capabilities."""
+    declared = settings_model("llm", engine.backend.backend).sampling
+    assert declared is None or engine.capabilities.sampling == declared
+
+
+def test_what_a_backend_lacks_is_refused_before_it_starts(engine):
+    """Naming the backends that have it."""
+    declared = settings_model("llm", engine.backend.backend).sampling
+    asked = {"temperature": 0.5, "top_p": 0.5, "stop": ["."], "seed": 3}
+    assert asked.keys() == GREEDY.keys()
+    for name in asked.keys() - (asked.keys() if declared is None else declared):
+        sampling = f", {json.dumps(name)}: {json.dumps(asked[name])}"
+        graph = plan(
+            call("a", "x", "", sampling=sampling) + "\noutput o: text = %a.decode:text",
+            llm={"backend": engine.backend.backend},
+        ).graph
+        with pytest.raises(UnsupportedError) as caught:
+            check_requirements(graph)
+        assert all(backend in str(caught.value) for backend in backends_with(name))
+
+
+@pytest.fixture
+def sampled(engine):
+    """An engine that samples."""
+    if not {"temperature", "seed"} <= engine.capabilities.sampling:
+        pytest.skip("it does not say that it samples")
+    return engine
+
+
+@pytest.mark.engines("llm", simulated=False)
+def test_a_seed_gives_the_same_draw_alone_and_in_a_batch(sampled, prompts):
+    def draw(seed, prompt=prompts[3]):
+        return (prompt, 16, {"sampling": Sampling(temperature=1.5, seed=seed)})
+
+    together = sampled.generate(*(draw(seed) for seed in range(4)), (prompts[0], 16, {}))
+    alone = [sampled.generate(draw(seed))[0] for seed in range(4)]
+    assert [one.said for one in together[:4]] == [one.said for one in alone]
+    assert len({str(one.said) for one in alone}) > 1
+
+
+@pytest.mark.engines("llm", simulated=False)
+def test_an_answer_ends_before_its_stop_text(engine, prompts):
+    if "stop" not in engine.capabilities.sampling:
+        pytest.skip("it does not say that it stops")
+    (whole,) = engine.generate((prompts[1], 32, {}))
+    text = text_of(engine, whole)
+    stop = text[len(text) // 2 :][:3]
+    (cut,) = engine.generate((prompts[1], 32, {"sampling": Sampling(stop=(stop,))}))
+    assert text_of(engine, cut) == text[: text.index(stop)]
+    assert cut.finish_reason == "stop"
+
+
+@pytest.mark.engines("llm", simulated=False)
+def test_an_answer_has_the_shape_of_its_grammar(engine, prompts):
+    names = engine.capabilities.grammars
+    if not names:
+        pytest.skip("it does not say that it has grammars")
+    wanted = {
+        "choices": (Grammar(choices=("yes", "no")), lambda text: text in ("yes", "no")),
+        "json_schema": (
+            Grammar(json_schema='{"type": "object", "properties": {"a": {"enum": [1, 2]}}, '
+                    '"required": ["a"], "additionalProperties": false}'),
+            lambda text: json.loads(text)["a"] in (1, 2),
+        ),
+    }  # fmt: skip
+    for name in names & wanted.keys():
+        grammar, fits = wanted[name]
+        (answer,) = engine.generate((prompts[2], 32, {"grammar": grammar}))
+        assert answer.finish_reason == "stop"
+        assert fits(text_of(engine, answer))
+
+
+def text_of(engine, answer):
+    said = answer.said
+    return said if isinstance(said, str) else load_tokenizer(engine.config).decode(said)
+
+
+def test_the_least_priority_comes_first_where_the_engine_orders(cramped):
+    if not cramped.capabilities.priority:
+        pytest.skip("it does not say that it orders")
+    size = cramped.capabilities.kv_tokens * 2 // 3
+    requests = [
+        cramped.request([100 + at] * size, 8, ignore_eos=True, priority=priority)
+        for at, priority in enumerate((0, 9, 1))
+    ]
+
+    async def ended():
+        await cramped.handle.submit(requests)
+        await cramped.answers[requests[2].id].over.wait()
+        early = cramped.answers[requests[1].id].over.is_set()
+        await cramped.answers[requests[1].id].over.wait()
+        return early
+
+    assert not cramped.run(ended())
+
+
+# Death
+
+
+@pytest.mark.engines("llm", mortal=True)
+def test_a_death_in_the_middle_of_answers_is_told_and_a_new_engine_gives_the_same(
+    engine, mortal, prompts
+):
+    before = mortal.generate((prompts[3], 8, {}))[0].said
+
+    async def die():
+        request = mortal.request(prompts[0], 400, ignore_eos=True)
+        try:
+            await mortal.handle.submit([request])
+            await mortal.answers[request.id].begun.wait()
+        except EngineDied:
+            pass
+        mortal.kill()
+        told = await mortal.handle.died
+        assert not mortal.answers[request.id].over.is_set()
+        with pytest.raises(EngineDied):
+            await mortal.handle.submit([request])
+        return told
+
+    assert isinstance(mortal.wait(die()), EngineDied)
+    mortal.restart()
+    assert mortal.generate((prompts[3], 8, {}))[0].said == before
+    assert engine.generate((prompts[3], 8, {}))[0].said == before

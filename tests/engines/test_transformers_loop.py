@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from teola.runtime.engines.kv_budget import KVBudget
-from teola.runtime.engines.protocol import Generate
+from teola.runtime.engines.protocol import Generate, Grammar, Sampling
+from teola.runtime.engines.tokenizer import ByteTokenizer
 from teola.runtime.engines.transformers import WARM_UP, TransformersLLM
 from teola.runtime.errors import RunError, UnsupportedError
 from teola.runtime.hosts.errors import EngineDied
@@ -38,8 +39,15 @@ class ScriptedLoop:
     def __init__(self, take, ended, warm_up_error=None):
         self.take, self.ended, self.warm_up_error = take, ended, warm_up_error
         self.added, self.requests, self.cancelled, self.accepts = [], [], [], True
+        self.grammars = {}
 
-    def add(self, request):
+    def begin(self, grammar):
+        if not grammar.choices:
+            raise UnsupportedError("only choices")
+        return f"state of {'|'.join(grammar.choices)}"
+
+    def add(self, request, grammar=None):
+        self.grammars[request.id] = grammar
         if request is WARM_UP:
             self.take([Output(request.id, [5, 5], finished=True, error=self.warm_up_error)])
         else:
@@ -111,6 +119,66 @@ def test_one_step_is_one_message_and_outputs_become_what_is_new():
             [("a", [11], None), ("b", [], "stop")],
             [("a", [12, 13], "length")],
         ]
+
+    play(scene)
+
+
+def said(steps):
+    return [(e.id, len(e.tokens), e.text, e.finish_reason) for step in steps for e in step]
+
+
+def test_nothing_follows_a_stop_text_and_its_request_is_cancelled():
+    """The text says how much of an answer counts; one that others share a step with goes on."""
+
+    async def scene(engine, loop, steps):
+        engine._tokenizer = ByteTokenizer()
+        stops = Sampling(stop=("+,", "never"))
+        await engine.submit([request("a", sampling=stops), request("b")])
+        loop.take([Output("a", [40]), Output("b", [41])])
+        loop.take([Output("a", [40, 43])])
+        loop.take([Output("a", [40, 43, 44, 45]), Output("b", [41, 42])])
+        loop.take([Output("a", [40, 43, 44, 45, 46])])
+        await pause()
+        assert said(steps) == [
+            ("a", 1, "(", None), ("b", 1, None, None),
+            ("a", 1, "", None),
+            ("a", 2, "", "stop"), ("b", 1, None, None),
+        ]  # fmt: skip
+        assert set(loop.cancelled) == {"a"}
+        assert await engine.control("describe", {}) == {"running": 1}
+
+    play(scene)
+
+
+@pytest.mark.parametrize(("last", "reason"), [(END, "stop"), (45, "length")])
+def test_what_was_held_back_leaves_when_an_answer_ends(last, reason):
+    async def scene(engine, loop, steps):
+        engine._tokenizer = ByteTokenizer()
+        await engine.submit([request("a", sampling=Sampling(stop=("+,",)))])
+        loop.take([Output("a", [40, 43])])
+        loop.take([Output("a", [40, 43, last], finished=True)])
+        await pause()
+        whole = "".join(event.text for step in steps for event in step)
+        assert whole == ("(+" if last == END else "(+-")
+        assert steps[-1][0].finish_reason == reason
+        assert loop.cancelled == []
+
+    play(scene)
+
+
+def test_a_request_carries_its_grammar_and_one_that_cannot_be_followed_fails_alone():
+    async def scene(engine, loop, steps):
+        await engine.submit(
+            [
+                request("a", grammar=Grammar(choices=("x", "y"))),
+                request("b", grammar=Grammar(json_schema="{}")),
+                request("c"),
+            ]
+        )
+        assert loop.added == ["a", "c"]
+        assert (loop.grammars["a"], loop.grammars["c"]) == ("state of x|y", None)
+        ((refused,),) = steps
+        assert (refused.id, refused.failure.message) == ("b", "only choices")
 
     play(scene)
 

@@ -3,12 +3,15 @@
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from teola.runtime.engines import find_entry
 from teola.runtime.engines.protocol import Failure, Generate, Request
-from teola.runtime.engines.tokenizer.simulated import FourCharacters
+from teola.runtime.engines.simulated.answers import Answers
+from teola.runtime.engines.tokenizer.estimate import FourBytes
 from teola.runtime.hosts import connect
-from teola.runtime.shapes import LinesShape
+from teola.runtime.shapes import JsonListShape, LinesShape
 from teola.runtime.simulation.clock import pass_time, run_virtually
 from tests.simulation.loads import profile
 
@@ -93,7 +96,7 @@ def test_lines_leave_when_they_are_complete(tmp_path):
         )
         await llm.submit([Generate("a", PROMPT, 64, primitive="x")])
         await pass_time(5)
-        return told, FourCharacters().decode(tokens)
+        return told, FourBytes().decode(tokens)
 
     told, text = run_virtually(main())
     assert [(at, count) for at, _, count, _ in told] == [(100, 1), (190, 9), (290, 10), (390, 10)]
@@ -182,3 +185,18 @@ def test_a_store_finds_what_was_published():
     hits = run_virtually(main())
     assert len({passage["id"] for found in hits for passage in found}) == 4
     assert {len(passage["text"]) for found in hits for passage in found} == {32}
+
+
+@given(seed=st.integers(0, 99), wanted=st.integers(1, 200), items=st.integers(1, 6))
+def test_a_shaped_answer_is_what_its_grammar_allows_and_as_long_as_drawn(seed, wanted, items):
+    """Whatever fills it up; each item of a list is told when it is complete."""
+    shape = JsonListShape({"type": "object", "properties": {"a": {"type": "integer"}}}, None)
+    config = {"answer_tokens": {"a": wanted}, "answer_lines": {"a": items}, "spread": 0}
+    request = Generate("q", (seed,), 10_000, primitive="a", grammar=shape.grammar)
+    answer = Answers(config).of(request)
+    texts = [FourBytes().decode(answer.tokens[:point]) for point in answer.points]
+    found = [len(JsonListShape(None, None).push(text)[1]) for text in texts]
+    assert found[-1] == items
+    assert set(range(1, items + 1)) <= set(found)
+    assert answer.finish_reason == "stop"
+    assert len(answer.tokens) >= wanted

@@ -32,6 +32,25 @@ def test_one_query_alone_takes_what_is_estimated(name, level, assume, replicas):
         assert engine.busy_s == pytest.approx(busy_s, rel=0.05, abs=0.01), engine.name
 
 
+@pytest.mark.parametrize("tokens", [300, 1100])
+def test_budgets_of_tokens_are_estimated_and_kept(tokens):
+    """Batches of at most so many tokens: both know that there are more of them."""
+    sets = [f"engines.{name}.batch_tokens={tokens}" for name in ("embedder", "reranker")]
+    found = {}
+    for some in ([], sets):
+        plan = compile_workflow("advanced_rag", sets=some)
+        sizes = parse_sizes(["documents=1", "chunks.chunk=48"], plan.graph)
+        report = simulate(plan, Workload((0.0,), sizes, spread=0))
+        expected = estimate(expand(plan.graph, sizes))
+        assert report.latency.mean == pytest.approx(expected.total_ms / 1000, rel=0.02)
+        found[bool(some)] = {one.name: one for one in report.engines}
+    for name in ("embedder", "reranker"):
+        with_budget, without = found[True][name], found[False][name]
+        assert with_budget.items == without.items
+        assert with_budget.work > without.work
+        assert with_budget.items * 256 / with_budget.work <= tokens
+
+
 def test_assumed_chunks_are_cut():
     """Documents are made as long as their chunks need."""
     plan = compile_workflow("naive_rag")

@@ -8,7 +8,7 @@ import pytest
 
 from teola.compiler.cost.sizes import Sizes
 from teola.compiler.plan import Plan
-from teola.runtime.engines.tokenizer.simulated import FourCharacters
+from teola.runtime.engines.tokenizer.estimate import FourBytes
 from teola.runtime.errors import InputError
 from teola.runtime.inputs import bind_inputs
 from teola.runtime.simulation.workload import Inputs, Workload
@@ -37,7 +37,7 @@ def test_texts_have_the_tokens_that_are_assumed():
     graph = graph_of("x: list<text>", "y: document")
     sizes = Sizes({"x": 3}, {"x": 20, "y": 500})
     made = Inputs(graph, Workload((0.0,), sizes, spread=0)).of_query(4)
-    count = FourCharacters().count
+    count = FourBytes().count
     assert [count(text) for text in made["x"]] == [20, 20, 20]
     assert len(set(made["x"])) == 3
     assert count(made["y"].texts[0]["text"]) == 500
@@ -73,17 +73,3 @@ def test_a_collection_cannot_be_made_up():
     graph = graph_of("c: collection")
     with pytest.raises(InputError, match="input 'c': a collection cannot be made up; give it a"):
         Inputs(graph, Workload((0.0,)))
-
-
-def test_a_token_is_four_characters():
-    """Of a prompt, too: what two prompts have in common is the same tokens."""
-    tokenizer = FourCharacters()
-    text = "What is a rollback journal?"
-    assert tokenizer.decode(tokenizer.encode(text)).rstrip() == text
-    assert tokenizer.count(text) == len(tokenizer.offsets(text)) == 7
-    pushed = tokenizer.detokenizer()
-    assert pushed.push(tokenizer.encode("four")) + pushed.finish() == "four"
-    one, other = (tokenizer.encode_chat([{"role": "user", "content": end}]) for end in ("a", "b"))
-    assert len(one) == 17
-    assert one[:12] == other[:12]
-    assert tokenizer.encode("naïve ☃") == tokenizer.encode("na?ve ?")

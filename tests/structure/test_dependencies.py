@@ -5,6 +5,7 @@ import re
 import sys
 import tomllib
 from importlib import metadata
+from itertools import chain
 
 import pytest
 from packaging.requirements import Requirement
@@ -28,9 +29,8 @@ def project(root):
 @pytest.fixture(scope="module")
 def declared(project):
     """Names of the base dependencies and of those of the extras for running."""
-    extras = project["optional-dependencies"]
-    groups = project["dependencies"] + extras["local"] + extras["telemetry"]
-    return {normal(line) for line in groups}
+    extras = {**project["optional-dependencies"], "dev": []}
+    return {normal(line) for line in chain(project["dependencies"], *extras.values())}
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ HEAVY = {
     "tokenizers",
     "torch",
     "transformers",
+    "vllm",
 }
 
 LOADED_AFTER = """

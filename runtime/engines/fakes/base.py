@@ -30,7 +30,10 @@ class FakeBatchEngine(ABC):
 
     async def start(self) -> Capabilities:
         """Ready at once."""
-        return Capabilities(max_items=int(self._config.get("batch_size", 32)))
+        return Capabilities(
+            max_items=int(self._config.get("batch_size", 32)),
+            batch_tokens=self._config.get("batch_tokens"),
+        )
 
     async def close(self) -> None:  # noqa: B027 - nothing is what most fakes do here
         """Nothing to let go."""

@@ -1,9 +1,10 @@
-"""A fake language model: its answer is a few lines made from a hash of the prompt."""
+"""A fake language model: its answer is made from a hash of the prompt, and of how it is sampled."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import sys
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,20 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from teola.runtime.engines.protocol import Capabilities, Emit, Failure, Generate, TokenEvent
+from teola.runtime.engines.made_up import made_up
+from teola.runtime.engines.protocol import (
+    GREEDY,
+    Capabilities,
+    Emit,
+    Failure,
+    Generate,
+    Grammar,
+    Sampling,
+    TokenEvent,
+)
+from teola.runtime.engines.refusal import refusal
 from teola.runtime.engines.tokenizer.fake import BEGIN, ByteTokenizer
+from teola.runtime.errors import UnsupportedError
 from teola.runtime.hosts.errors import EngineDied
 from teola.runtime.prefixes import Marks, Prefixes
 
@@ -40,11 +53,13 @@ class FakeLLM:
         self._per_token_s = float(config.get("per_token_ms", 0)) / 1000
         self._fail_items = tuple(config.get("fail_items", ()))
         self._die_after = config.get("die_after")
+        self._structured = bool(config.get("structured", True))
         self._tokenizer = ByteTokenizer()
         self._emit: Emit = _drop
         self._running: dict[str, _Running] = {}
         self._entering: list[Sequence[int]] = []
         self._step_due: asyncio.Handle | None = None
+        self._context = int(config.get("context_tokens", 8192))
         self._kv_tokens = int(config.get("kv_tokens", 65536))
         self._cache = Prefixes(BLOCK_TOKENS, self._kv_tokens)
         self.submissions = 0
@@ -56,12 +71,14 @@ class FakeLLM:
     async def start(self) -> Capabilities:
         """Ready at once."""
         return Capabilities(
-            context=int(self._config.get("context_tokens", 8192)),
+            context=self._context,
             kv_tokens=self._kv_tokens,
             max_requests=int(self._config.get("max_requests", 64)),
             prefix_cache=True,
             block_tokens=BLOCK_TOKENS,
             continues=True,
+            sampling=frozenset({"temperature", "top_p", "stop", "seed"}),
+            grammars=frozenset({"json_schema", "choices"} if self._structured else ()),
         )
 
     async def close(self) -> None:
@@ -86,12 +103,24 @@ class FakeLLM:
             prompt = self._tokenizer.decode(request.tokens)
             found = next((part for part in self._fail_items if part in prompt), None)
             if found is not None:
-                failure = Failure("item", f"the fake LLM was told to fail on {found!r}")
-                return _Running((), "", failure)
+                told = Failure("item", f"the fake LLM was told to fail on {found!r}")
+                return _Running((), "", told)
+        refused = refusal(request, min(self._context, self._kv_tokens), sys.maxsize)
+        if refused is not None:
+            return _Running((), "", refused)
         if request.warm:
             return _Running((), "length", stream=False)
-        tokens = answer(request.tokens, request.max_tokens, ignore_eos=request.ignore_eos)
-        cut = request.ignore_eos or len(tokens) >= request.max_tokens
+        try:
+            tokens = answer(
+                request.tokens,
+                request.max_tokens,
+                ignore_eos=request.ignore_eos,
+                sampling=request.sampling,
+                grammar=request.grammar,
+            )
+        except UnsupportedError as error:
+            return _Running((), "", Failure("item", str(error)))
+        cut = len(tokens) >= request.max_tokens
         return _Running(tokens, "length" if cut else "stop", stream=request.stream)
 
     async def abort(self, ids: Sequence[str]) -> None:
@@ -154,20 +183,47 @@ class _Running:
         return TokenEvent(request_id, now, self.finish_reason if ended else None)
 
 
-def answer(prompt: Sequence[int], max_tokens: int, *, ignore_eos: bool = False) -> Sequence[int]:
+def answer(
+    prompt: Sequence[int],
+    max_tokens: int,
+    *,
+    ignore_eos: bool = False,
+    sampling: Sampling = GREEDY,
+    grammar: Grammar | None = None,
+) -> Sequence[int]:
     """The fake answer to a prompt, as tokens of `ByteTokenizer`.
 
     Four lines, each a word and a part of the hash; as many whole lines as leave room for the end
     within ``max_tokens``, or a part of the first. With ``ignore_eos`` lines until it is full. A
-    prompt that ends with the beginning of an answer gets the rest of it.
+    prompt that ends with the beginning of an answer gets the rest of it. With a ``grammar`` the
+    answer is a value that it allows, or as much of it as there is room for.
     """
-    tokens = tuple(prompt)
+    tokens, mark = tuple(prompt), _mark(sampling)
+    if grammar is not None:
+        text = made_up(grammar, _seed(tokens, mark)).encode()
+        return _before(tuple(text[:max_tokens]), sampling.stop)
     begin = _answer_begins(tokens)
     begun = tokens[begin:]
-    whole = _answer(tokens[:begin], len(begun) + max_tokens, ignore_eos)
+    whole = _answer(tokens[:begin], len(begun) + max_tokens, ignore_eos, mark)
     if whole[: len(begun)] == begun:
-        return whole[len(begun) :]
-    return _answer(tokens, max_tokens, ignore_eos)
+        return _before(whole[len(begun) :], sampling.stop)
+    return _before(_answer(tokens, max_tokens, ignore_eos, mark), sampling.stop)
+
+
+def _mark(sampling: Sampling) -> bytes:
+    """What counts of how an answer is sampled: at temperature 0 nothing."""
+    drawn = (sampling.temperature, sampling.top_p, sampling.seed)
+    return repr(drawn).encode() if sampling.temperature else b""
+
+
+def _seed(prompt: Sequence[int], mark: bytes) -> bytes:
+    return hashlib.sha256(array("q", prompt).tobytes() + mark).digest()
+
+
+def _before(tokens: Sequence[int], stops: Sequence[str]) -> Sequence[int]:
+    """What comes before the first of some texts."""
+    found = [bytes(tokens).find(stop.encode()) for stop in stops]
+    return tokens[: min((place for place in found if place >= 0), default=len(tokens))]
 
 
 def _answer_begins(prompt: tuple[int, ...]) -> int:
@@ -179,8 +235,10 @@ def _answer_begins(prompt: tuple[int, ...]) -> int:
     return len(prompt)
 
 
-def _answer(prompt: Sequence[int], max_tokens: int, ignore_eos: bool) -> tuple[int, ...]:
-    seed = hashlib.sha256(array("q", prompt).tobytes()).digest()
+def _answer(
+    prompt: Sequence[int], max_tokens: int, ignore_eos: bool, mark: bytes
+) -> tuple[int, ...]:
+    seed = _seed(prompt, mark)
     text = b""
     for index in count():
         if index >= LINES and not ignore_eos:

@@ -1,20 +1,28 @@
-"""A fake store: exact search over everything, with the versions of a real one."""
+"""A fake store: exact search over everything, for embeddings and words, with the versions of a real
+one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from teola.runtime.engines.collection_version import in_order
 from teola.runtime.engines.fakes.base import FakeBatchEngine
+from teola.runtime.engines.fakes.words import BM25, words
+from teola.runtime.engines.keyword_index import searched_text
+from teola.runtime.engines.metadata import holds
 from teola.runtime.engines.protocol import Failure, Request
 from teola.runtime.errors import RunError, UnsupportedError
 
 Chunk: TypeAlias = Mapping[str, Any]
 Vector: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
+Row: TypeAlias = tuple[Chunk, Vector | None]
+Scored: TypeAlias = list[tuple[float, int]]
+"""Scores with the places of the chunks they are of."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +32,20 @@ class Version:
     chunks: tuple[Chunk, ...] = ()
     vectors: Vector = field(default_factory=lambda: np.empty((0, 0), np.float32))
     fingerprint: str | None = None
+    mode: str | None = None
+
+    @cached_property
+    def words(self) -> BM25:
+        """Its chunks by their words."""
+        return BM25([words(searched_text(chunk)) for chunk in self.chunks])
 
 
 class FakeStore(FakeBatchEngine):
     """Collections in memory: ingested under a pending version, published in one step.
 
-    Commands: ``publish`` {collection, pending, fingerprint?, documents?} puts the pending chunks
-    in, their documents and those named replacing what was there of them; ``discard`` {pending};
-    ``drop`` {collection};
+    Commands: ``publish`` {collection, pending, fingerprint?, documents?, mode?} puts the pending
+    chunks in, their documents and those named replacing what was there of them; ``discard``
+    {pending}; ``drop`` {collection};
     ``describe`` {} -> {collections: {name: {count, dimension, fingerprint}}, pending: [names]}.
     """
 
@@ -39,10 +53,10 @@ class FakeStore(FakeBatchEngine):
         super().__init__(config)
         self._metric = str(config.get("metric", "cosine"))
         self._collections: dict[str, Version] = {}
-        self._pending: dict[str, dict[str, tuple[Chunk, Vector]]] = {}
+        self._pending: dict[str, dict[str, Row]] = {}
 
     def _text(self, item: Any) -> str:
-        return str(item[0]["text"]) if isinstance(item, tuple) else ""
+        return str(item[0]["text"]) if isinstance(item, tuple) else super()._text(item)
 
     def _results(self, request: Request) -> Sequence[Any] | Failure:
         if request.operation == "ingest":
@@ -53,7 +67,8 @@ class FakeStore(FakeBatchEngine):
         rows = self._pending.setdefault(request.common["pending"], {})
         for chunk, vector in request.items:
             if self._failure((chunk, vector)) is None:
-                rows[chunk["id"]] = (chunk, np.asarray(vector, np.float32))
+                row = None if vector is None else np.asarray(vector, np.float32)
+                rows[chunk["id"]] = (chunk, row)
         return [None] * len(request.items)
 
     def _search(self, request: Request) -> Sequence[Any] | Failure:
@@ -61,24 +76,25 @@ class FakeStore(FakeBatchEngine):
         version = self._collections.get(name)
         if version is None:
             return Failure("item", f"there is no collection {name!r}")
-        least = request.common.get("min_score")
-        return [
-            self._nearest(version, query, request.common["top_k"], least) for query in request.items
-        ]
+        by_words = request.operation == "keyword_search"
+        if version.mode == ("dense" if by_words else "keyword"):
+            what = "words" if by_words else "embeddings"
+            return Failure(
+                "item",
+                f"collection {name!r} has the mode {version.mode}: it cannot be searched by {what}",
+            )
+        score = self._by_words if by_words else self._by_vectors
+        return [_best(version, score(version, one), request.common) for one in request.items]
 
-    def _nearest(
-        self, version: Version, query: Vector, top_k: int, least: float | None
-    ) -> list[dict[str, Any]]:
+    def _by_vectors(self, version: Version, query: Any) -> Scored:
         if not version.chunks:
             return []
-        scores = similarities(version.vectors, np.asarray(query, np.float32), self._metric)
-        order = np.argsort(-scores, kind="stable")[:top_k]
-        chosen = [(version.chunks[row], float(scores[row])) for row in order]
-        return [
-            {**chunk, "score": score, "rank": rank}
-            for rank, (chunk, score) in enumerate(chosen, 1)
-            if least is None or score >= least
-        ]
+        found = similarities(version.vectors, np.asarray(query, np.float32), self._metric)
+        return [(float(score), at) for at, score in enumerate(found)]
+
+    def _by_words(self, version: Version, query: Any) -> Scored:
+        found = version.words.scores(words(query))
+        return [(score, at) for at, score in enumerate(found) if score]
 
     async def control(self, command: str, arguments: Mapping[str, Any]) -> Any:
         """See the class."""
@@ -98,10 +114,11 @@ class FakeStore(FakeBatchEngine):
         pending: str,
         fingerprint: str | None = None,
         documents: Sequence[str] = (),
+        mode: str = "dense",
     ) -> dict[str, Any]:
-        before = self._collections.get(collection, Version(fingerprint=fingerprint))
+        before = self._collections.get(collection, Version(fingerprint=fingerprint, mode=mode))
         rows = self._pending.get(pending, {})
-        check_same(collection, before, rows, fingerprint)
+        check_same(collection, before, rows, fingerprint, mode)
         self._pending.pop(pending, None)
         replaced = {*documents, *(chunk["document"] for chunk, _ in rows.values())}
         kept = [
@@ -110,11 +127,14 @@ class FakeStore(FakeBatchEngine):
             if chunk["document"] not in replaced
         ]
         pairs = [*kept, *in_order(rows.values())]
-        vectors = np.array([vector for _, vector in pairs], np.float32)
+        vectors = np.array([vector for _, vector in pairs if vector is not None], np.float32)
         self._collections[collection] = Version(
             tuple(chunk for chunk, _ in pairs),
-            vectors if pairs else np.empty((0, 0), np.float32),
+            vectors.reshape(len(pairs), -1)
+            if len(vectors)
+            else np.empty((len(pairs), 0), np.float32),
             before.fingerprint or fingerprint,
+            before.mode,
         )
         return {"count": len(pairs)}
 
@@ -133,22 +153,26 @@ class FakeStore(FakeBatchEngine):
 
 
 def check_same(
-    name: str,
-    before: Version,
-    rows: Mapping[str, tuple[Chunk, Vector]],
-    fingerprint: str | None,
+    name: str, before: Version, rows: Mapping[str, Row], fingerprint: str | None, mode: str
 ) -> None:
-    """Refuse rows made by another embedder than the collection's.
+    """Refuse rows made by another embedder than the collection's, or for another mode.
 
     Raises:
-        RunError: another fingerprint, or vectors of another dimension.
+        RunError: another mode or fingerprint, or vectors of another dimension.
     """
+    if before.mode != mode:
+        raise RunError(
+            f"collection {name!r} has the mode {before.mode}, not {mode}: index into another "
+            "collection"
+        )
     if None not in (before.fingerprint, fingerprint) and before.fingerprint != fingerprint:
         raise RunError(
             f"collection {name!r} holds vectors of embedder {before.fingerprint}, not of "
             f"{fingerprint}: index into another collection"
         )
-    dimensions = {vector.shape[0] for _, vector in rows.values()}
+    dimensions = {0 if vector is None else vector.shape[0] for _, vector in rows.values()}
+    if mode != "keyword" and 0 in dimensions:
+        raise RunError(f"collection {name!r} has the mode {mode}: embed its chunks")
     if before.chunks:
         dimensions.add(before.vectors.shape[1])
     if len(dimensions) > 1:
@@ -156,6 +180,22 @@ def check_same(
             f"collection {name!r} cannot hold vectors of dimensions "
             f"{', '.join(map(str, sorted(dimensions)))} together"
         )
+
+
+def _best(version: Version, scored: Scored, common: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The best of what was scored; of equal scores the earlier chunk."""
+    where, least = common.get("where"), common.get("min_score")
+    allowed = [
+        (score, at)
+        for score, at in scored
+        if where is None or holds(where, version.chunks[at].get("meta") or {})
+    ]
+    best = sorted(allowed, key=lambda one: (-one[0], one[1]))[: common["top_k"]]
+    return [
+        {**version.chunks[at], "score": score, "rank": rank}
+        for rank, (score, at) in enumerate(best, 1)
+        if least is None or score >= least
+    ]
 
 
 def similarities(vectors: Vector, query: Vector, metric: str) -> Vector:

@@ -10,7 +10,7 @@ from zlib import crc32
 from teola.runtime.engines.protocol import Capabilities, Failure, Request
 from teola.runtime.engines.simulated.cores import cores_of
 from teola.runtime.engines.simulated.prices import Prices
-from teola.runtime.engines.tokenizer.simulated import CHARACTERS
+from teola.runtime.engines.tokenizer.estimate import CHARACTERS
 from teola.runtime.errors import UnsupportedError
 
 
@@ -26,14 +26,14 @@ class SimulatedBatchEngine(ABC):
     def __init__(self, config: Mapping[str, Any]) -> None:
         prices = Prices(config)
         self._entries = {name: prices.of(name) for name in self.operations}
-        self._batch_size = prices.settings.get("batch_size")
+        self._batch_size = _most(prices.settings.get("batch_size"))
+        self._batch_tokens = _most(prices.settings.get("batch_tokens"))
         self._cores = cores_of({**prices.settings, "replicas": config.get("replicas", 1)})
 
     async def start(self) -> Capabilities:
         """Ready at once."""
         knee = max(entry.knee for entry in self._entries.values())
-        size = self._batch_size
-        return Capabilities(max_items=size if isinstance(size, int) and size > 0 else knee)
+        return Capabilities(max_items=self._batch_size or knee, batch_tokens=self._batch_tokens)
 
     async def close(self) -> None:  # noqa: B027 - nothing is what most of them do here
         """Nothing to let go."""
@@ -62,6 +62,10 @@ class SimulatedBatchEngine(ABC):
         raise UnsupportedError(
             f"{type(self).__name__} knows no command {command!r} ({', '.join(arguments)})"
         )
+
+
+def _most(setting: object) -> int | None:
+    return setting if isinstance(setting, int) and setting > 0 else None
 
 
 def number(*parts: str) -> float:

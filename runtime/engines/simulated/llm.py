@@ -224,6 +224,8 @@ def _capabilities(settings: Mapping[str, Any]) -> Capabilities:
         prefix_cache=True,
         block_tokens=block,
         continues=True,
+        sampling=frozenset({"temperature", "top_p", "stop", "seed"}),
+        grammars=frozenset({"json_schema", "choices"}),
     )
 
 

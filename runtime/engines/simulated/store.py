@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from teola.runtime.engines.protocol import Failure, Request
-from teola.runtime.engines.simulated.base import SimulatedBatchEngine
-from teola.runtime.engines.tokenizer.simulated import CHARACTERS
+from teola.runtime.engines.simulated.base import SimulatedBatchEngine, number
+from teola.runtime.engines.tokenizer.estimate import CHARACTERS
 
 
 class SimulatedStore(SimulatedBatchEngine):
@@ -15,7 +15,7 @@ class SimulatedStore(SimulatedBatchEngine):
     many different passages as can be: the case that estimates assume, too. But the first
     ``common_passages`` are those that all searches of the collection find."""
 
-    operations = ("ingest", "search")
+    operations = ("ingest", "search", "keyword_search")
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__(config)
@@ -25,7 +25,9 @@ class SimulatedStore(SimulatedBatchEngine):
         self._held: dict[str, int] = {}
 
     def tokens(self, item: Any) -> int:
-        """Of a chunk with its vector, or a vector alone."""
+        """Of a chunk with its vector, a vector alone, or a text."""
+        if isinstance(item, str):
+            return super().tokens(item)
         return super().tokens(item[0]["text"]) if isinstance(item[0], Mapping) else 1
 
     def results(self, request: Request) -> Sequence[Any] | Failure:
@@ -36,10 +38,10 @@ class SimulatedStore(SimulatedBatchEngine):
         name, top_k = request.common["collection"], request.common["top_k"]
         if name not in self._held:
             return Failure("item", f"there is no collection {name!r}")
-        return [self._found(name, vector, top_k) for vector in request.items]
+        return [self._found(name, _own(query), top_k) for query in request.items]
 
-    def _found(self, name: str, vector: Sequence[float], top_k: int) -> list[dict[str, Any]]:
-        whose = [name] * self._common + [repr(vector[0])] * top_k
+    def _found(self, name: str, own: str, top_k: int) -> list[dict[str, Any]]:
+        whose = [name] * self._common + [own] * top_k
         return [self._passage(f"{whose[rank - 1]}.{rank}", rank) for rank in range(1, top_k + 1)]
 
     def _passage(self, name: str, rank: int) -> dict[str, Any]:
@@ -66,3 +68,8 @@ class SimulatedStore(SimulatedBatchEngine):
         if command == "drop":
             return self._held.pop(arguments["collection"], None) is not None
         return await super().control(command, arguments)
+
+
+def _own(query: str | Sequence[float]) -> str:
+    """What the passages are called that only a query finds."""
+    return f"words.{number(query)!r}" if isinstance(query, str) else repr(query[0])

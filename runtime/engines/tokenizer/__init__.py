@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from teola.runtime.engines.tokenizer.chat import TemplateError
+from teola.runtime.engines.tokenizer.estimate import FourBytes
 from teola.runtime.engines.tokenizer.fake import ByteTokenizer
 from teola.runtime.engines.tokenizer.model import ModelTokenizer
 from teola.runtime.engines.tokenizer.protocol import Detokenizer, Message, Tokenizer
-from teola.runtime.engines.tokenizer.simulated import FourCharacters
 from teola.runtime.models import ensure
 
 __all__ = [
     "ByteTokenizer",
     "Detokenizer",
+    "FourBytes",
     "Message",
     "ModelTokenizer",
     "TemplateError",
@@ -27,9 +28,10 @@ __all__ = [
 
 WITHOUT_MODEL: Mapping[str, type[Tokenizer]] = {
     "fake": ByteTokenizer,
-    "simulated": FourCharacters,
+    "openai": FourBytes,
+    "simulated": FourBytes,
 }
-"""Backend -> its tokenizer."""
+"""Backend -> its tokenizer, where no folder has one."""
 
 
 def load_tokenizer(config: Mapping[str, Any]) -> Tokenizer:
@@ -38,9 +40,11 @@ def load_tokenizer(config: Mapping[str, Any]) -> Tokenizer:
     Raises:
         ModelError: the model is not there and cannot be fetched, or has no usable tokenizer.
     """
-    if own := WITHOUT_MODEL.get(str(config.get("backend"))):
+    own = WITHOUT_MODEL.get(str(config.get("backend")))
+    if own is not None and not config.get("path"):
         return own()
-    return _of_folder(ensure(config).resolve())
+    folder = ensure(config) if own is None else Path(str(config["path"])).expanduser()
+    return _of_folder(folder.resolve())
 
 
 @lru_cache(maxsize=16)

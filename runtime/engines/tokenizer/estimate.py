@@ -1,21 +1,24 @@
-"""A tokenizer without a model, for simulated engines: four characters a token, as in estimates."""
+"""A tokenizer without a model, for engines whose own is not known: four bytes a token."""
 
 from __future__ import annotations
 
+import codecs
 from array import array
 from collections.abc import Sequence
 
 from teola.runtime.engines.tokenizer.protocol import Detokenizer, Message
 
 CHARACTERS = 4
+"""Characters of a token, where each is a byte."""
 BEFORE, AFTER = 12, 4
 """Tokens of the chat template before and after the messages."""
 FRAME = 1 << 32
 """A token of the chat template."""
 
 
-class FourCharacters:
-    """A token is the four ASCII characters that stand in its 32 bits; others become ``?``."""
+class FourBytes:
+    """A token is four bytes of a text's UTF-8, which stand in its 32 bits: about as many tokens as
+    a model's, whatever the language. The last one of a text is filled up with blanks."""
 
     @property
     def eos(self) -> int | None:
@@ -31,21 +34,23 @@ class FourCharacters:
 
     def encode(self, text: str, *, special: bool = False) -> list[int]:
         """See `Tokenizer.encode`; there are no special tokens around a text."""
-        data = text.encode("ascii", errors="replace")
+        data = _bytes(text)
         return array("I", data + b" " * (-len(data) % CHARACTERS)).tolist()
 
     def decode(self, tokens: Sequence[int]) -> str:
         """See `Tokenizer.decode`."""
-        return array("I", tokens).tobytes().decode("ascii")
+        return array("I", tokens).tobytes().decode(errors="replace")
 
     def count(self, text: str) -> int:
         """See `Tokenizer.count`."""
-        return -(-len(text) // CHARACTERS)
+        return -(-len(_bytes(text)) // CHARACTERS)
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
-        """See `Tokenizer.offsets`."""
-        starts = range(0, len(text), CHARACTERS)
-        return [(start, min(start + CHARACTERS, len(text))) for start in starts]
+        """See `Tokenizer.offsets`; a character that two tokens share belongs to both."""
+        of_byte = [place for place, one in enumerate(text) for _ in _bytes(one)]
+        firsts = range(0, len(of_byte), CHARACTERS)
+        lasts = (min(first + CHARACTERS, len(of_byte)) - 1 for first in firsts)
+        return [(of_byte[a], of_byte[b] + 1) for a, b in zip(firsts, lasts, strict=True)]
 
     def detokenizer(self) -> Detokenizer:
         """See `Tokenizer.detokenizer`."""
@@ -53,12 +58,19 @@ class FourCharacters:
 
 
 class _Detokenizer:
-    """Every token is whole characters: nothing is held back."""
+    """A character is given once its last byte is there."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, tokens: Sequence[int]) -> str:
         """The text of ``tokens``."""
-        return array("I", tokens).tobytes().decode("ascii")
+        return self._decoder.decode(array("I", tokens).tobytes())
 
     def finish(self) -> str:
-        """Nothing."""
-        return ""
+        """The replacement of an incomplete character, or nothing."""
+        return self._decoder.decode(b"", final=True)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="replace")

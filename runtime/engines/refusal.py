@@ -1,0 +1,30 @@
+"""What an LLM engine must not be asked, because it can never run."""
+
+from __future__ import annotations
+
+from teola.runtime.engines.protocol import Failure, Generate
+
+
+def refusal(request: Generate, room: int, vocabulary: int) -> Failure | None:
+    """Why a request cannot run in an engine with ``room`` tokens for prompt and answer, whose model
+    knows ``vocabulary`` tokens; None where it can."""
+    tokens = request.tokens
+    if not tokens or request.max_tokens < 1:
+        return Failure(
+            "item",
+            f"a request needs a prompt and at least one new token, not {len(tokens)} tokens and "
+            f"max_tokens {request.max_tokens}",
+        )
+    if len(tokens) + request.max_tokens > room:
+        return Failure(
+            "item",
+            f"the prompt has {len(tokens)} tokens and max_tokens is {request.max_tokens}, together "
+            f"more than the {room} that the engine has room for",
+        )
+    if not (min(tokens) >= 0 and max(tokens) < vocabulary):
+        return Failure(
+            "item",
+            f"the prompt holds tokens from {min(tokens)} to {max(tokens)}, the model knows 0 to "
+            f"{vocabulary - 1}",
+        )
+    return None

@@ -1,0 +1,113 @@
+"""Every backend that the suite is run against: one entry each, and nothing else to do.
+
+``pytest tests/engines --engine '{kind: reranker, backend: mine, model: …}'`` adds one for a run: a
+plug-in that is installed beside Teola.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from teola.compiler.engines import canonical
+from teola.runtime.engines import find_entry
+
+MINILM = {"model": "all-minilm-l6-v2", "dtype": "float32"}
+SMOLLM = {"model": "smollm2-135m-instruct", "dtype": "float32"}
+ON_VLLM = {"max_model_len": 2048, "kv_cache_gib": 0.25, "max_num_seqs": 8}
+FAKE_TIMES = {"latency_ms": 10, "per_token_ms": 1}
+CUT = {"truncate": True}
+DIES = {"die_after": 1}
+SERVED = {"model": "tiny", "structured_outputs": "vllm"}
+OF_TOKENS = {**SERVED, "api": "completions", "warm_ups": True}
+EMBEDS = {"model": "tiny", "limit_tokens": 512, "dimensions": 16}
+
+
+@dataclass(frozen=True, eq=False)
+class Backend:
+    """An engine: ``settings`` as a workflow has them, weights in float32.
+
+    ``other`` are settings of a second one that gives the same results: with little room for KV
+    (``kv_tokens`` well under the context), or that cuts long texts. ``made`` names a fixture of
+    the session that makes further settings: a folder of weights, the address of a server.
+    ``needs`` is a marker. ``meaning``: results say something about the texts. ``dies`` are settings
+    with which it dies in its second batch, where there is no process that could be killed.
+    """
+
+    kind: str
+    backend: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    other: Mapping[str, Any] = field(default_factory=dict)
+    made: str | None = None
+    needs: str | None = None
+    meaning: bool = False
+    dies: Mapping[str, Any] | None = None
+    name: str = ""
+
+    @property
+    def real(self) -> bool:
+        """Neither a fake nor a simulation."""
+        return self.backend not in ("fake", "simulated")
+
+    @property
+    def simulated(self) -> bool:
+        """Its results are made up; only times and sizes count."""
+        return self.backend == "simulated"
+
+    @property
+    def mortal(self) -> bool:
+        """Whether the suite knows how it dies."""
+        return self.dies is not None or find_entry(self.kind, self.backend).host == "process"
+
+    def config(self, **more: Any) -> dict[str, Any]:
+        """Canonical settings, as a started plan has them."""
+        given = {"kind": self.kind, "backend": self.backend, **self.settings, **more}
+        return dict(canonical(given))
+
+
+BACKENDS = [
+    Backend("llm", "fake", FAKE_TIMES, {"kv_tokens": 800}, dies=DIES),
+    Backend("llm", "simulated"),
+    Backend("llm", "transformers", SMOLLM, {"kv_pages": 64}, needs="models", meaning=True),
+    Backend("llm", "vllm", {**SMOLLM, **ON_VLLM}, needs="vllm", meaning=True),
+    Backend("llm", "openai", SERVED, made="server", name="openai-chat"),
+    Backend("llm", "openai", OF_TOKENS, made="server_of_tokens", name="openai-tokens"),
+    Backend("embedder", "fake", {"limit_tokens": 512}, dies=DIES),
+    Backend("embedder", "simulated"),
+    Backend("embedder", "sentence-transformers", MINILM, CUT, needs="models", meaning=True),
+    Backend("embedder", "vllm", MINILM, CUT, needs="vllm", meaning=True),
+    Backend("embedder", "openai", EMBEDS, made="server"),
+    Backend("reranker", "fake", dies=DIES),
+    Backend("reranker", "simulated"),
+    Backend("reranker", "maxsim", MINILM, CUT, needs="models", meaning=True),
+    Backend(
+        "reranker", "cross-encoder", {"dtype": "float32"}, CUT, "tiny_cross_encoder", needs="models"
+    ),
+    Backend("reranker", "vllm", {"dtype": "float32"}, CUT, "tiny_cross_encoder", needs="vllm"),
+    Backend("store", "fake"),
+    Backend("store", "faiss"),
+    Backend("store", "faiss", made="folder", name="faiss-folder"),
+    Backend("store", "postgres", made="database"),
+]
+
+
+def backends(*kinds: str, **having: bool) -> list[Any]:
+    """Parameters of a test: the backends of these kinds that have all of these traits, or lack
+    those that are False."""
+    chosen = [
+        one
+        for one in BACKENDS
+        if one.kind in kinds
+        and all(getattr(one, trait) is wanted for trait, wanted in having.items())
+    ]
+    return [
+        pytest.param(
+            one,
+            id=f"{one.kind}-{one.name or one.backend}",
+            marks=[getattr(pytest.mark, one.needs)] if one.needs else [],
+        )
+        for one in chosen
+    ]
