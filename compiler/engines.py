@@ -145,8 +145,11 @@ def orders_ingest(config: Mapping[str, object]) -> bool:
 
 def portable(config: EngineSettings | Mapping[str, object]) -> dict[str, Json]:
     """Return canonical settings as a plan holds them: a local folder is bound at run time. That
-    there is one, an engine with weights tells by its ``model``, any other by an empty path."""
+    there is one, an engine with weights tells by its ``model``, any other by an empty path; and an
+    empty ``lora`` tells that there is an adapter."""
     found = canonical(config)
+    if found.get("lora") is not None:
+        found["lora"] = ""
     if found.get("path") is None:
         return found
     return {**found, "path": None if "model" in found else ""}

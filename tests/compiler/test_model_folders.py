@@ -66,12 +66,12 @@ def test_a_path_of_a_file_is_relative_to_the_file(workflow):
 
 
 def test_an_adapter_is_relative_to_whoever_names_it(workflow, tmp_path):
-    """As the model is; a plan keeps its folder."""
+    """As the model is; a plan says that there is one, not where."""
     text = WORKFLOW.replace("path: models/mine", "backend: vllm, path: models/mine, lora: mine")
     workflow.write_text(text)
     plan = compile_workflow(workflow)
     assert plan.graph.engines["llm"]["lora"] == str(workflow.parent / "mine")
-    assert json.loads(plan.to_json())["engines"]["llm"]["lora"] == str(workflow.parent / "mine")
+    assert json.loads(plan.to_json())["engines"]["llm"]["lora"] == ""
     plan = compile_workflow(workflow, sets=["engines.llm.lora=other"])
     assert plan.graph.engines["llm"]["lora"] == str(tmp_path / "here" / "other")
 

@@ -67,8 +67,12 @@ def lora_arguments(folder: Path) -> dict[str, Any]:
     """The arguments for one LoRA adapter; its rank stands in its config.
 
     Raises:
-        ModelError: the folder holds no adapter that vLLM takes.
+        ModelError: the folder holds no adapter that vLLM takes, or is not named.
     """
+    if folder == Path():
+        raise ModelError(
+            "the folder of a LoRA adapter is not named in a plan: --set engines.NAME.lora=FOLDER"
+        )
     path = folder / "adapter_config.json"
     try:
         rank = int(json.loads(path.read_text(encoding="utf-8"))["r"])

@@ -49,7 +49,7 @@ class Vllm:
         cpu = _on_cpu(str(config.get("device") or "auto"))
         found = {**arguments(ensure(config), config, _dtype(config, cpu), cpu=cpu), **own}
         self._lora = None
-        if config.get("lora"):
+        if config.get("lora") is not None:
             folder = Path(str(config["lora"])).expanduser()
             self._lora = LoRARequest(folder.name, 1, str(folder))
             found |= lora_arguments(folder)
