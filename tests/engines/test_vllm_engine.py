@@ -295,7 +295,7 @@ def test_an_adapters_rank_is_rounded_up_to_what_vllm_takes(tmp_path):
 def test_a_plan_does_not_know_where_an_adapter_lies():
     """It is refused by name until `--set` says where, never left out."""
     with pytest.raises(ModelError, match=r"--set engines\.NAME\.lora="):
-        lora_arguments(Path(""))
+        lora_arguments(Path())
 
 
 class Letters:
