@@ -91,14 +91,16 @@ def test_a_url_is_no_document(workflow, url):
     assert f"{url}: URLs are not read: download the page and name its file\n" in done.stderr
 
 
-def test_a_folder_with_a_pdf_is_searched_without_it(workflow, tmp_path):
+def test_a_folder_with_a_picture_is_searched_without_it(workflow, tmp_path):
     """A warning names it, on standard error and in the JSON object."""
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "README").write_text("An image has layers.", encoding="utf-8")
-    (tmp_path / "docs" / "paper.pdf").write_bytes(b"%PDF-1.7")
+    (tmp_path / "docs" / "paper.png").write_bytes(b"PNG")
     words = ("-i", "question=Why?", "-i", f"documents={tmp_path / 'docs'}", "--json")
     done = call("run", workflow, *words)
-    left_out = f"left out, neither text, Markdown nor HTML: {tmp_path / 'docs' / 'paper.pdf'}"
+    left_out = (
+        f"left out, neither text, Markdown, HTML, PDF nor Word: {tmp_path / 'docs' / 'paper.png'}"
+    )
     written = json.loads(done.stdout)
     assert written["warnings"] == [f"input 'documents': {left_out}"]
     assert done.stderr.count(left_out) == 1

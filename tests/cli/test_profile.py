@@ -58,7 +58,7 @@ def test_the_file_is_a_profile_that_compilations_take(teola_command, workflow, t
     output = tmp_path / "profile.json"
     done = teola_command("profile", workflow(), "--quick", "-o", output, "--quiet")
     assert done.exit_code == 0, done.stderr
-    assert done.stderr == f"wrote {output}: 4 operations\n"
+    assert done.stderr == f"wrote {output}: 5 operations\n"
     profiles = load_profiles(output)
     store = canonical({"kind": "store", "backend": "fake"})
     for operation, engine in (("chunk", None), ("ingest", store), ("search", store)):
@@ -108,7 +108,7 @@ def test_what_could_not_be_measured_is_named_and_the_rest_is_written(
     done = teola_command("profile", workflow(", fail_items: [' ']"), *words)
     assert done.exit_code == 1
     assert done.stderr.split("\n") == [
-        f"wrote {output}: 3 operations",
+        f"wrote {output}: 4 operations",
         "not measured: embed on embedder: the fake engine was told to fail on ' '",
         "",
     ]

@@ -9,7 +9,7 @@ from teola.runtime.bisection import FRUITLESS, Bisection
 from teola.runtime.errors import Place
 from teola.runtime.limits import Limits
 from teola.runtime.policies import Fifo
-from teola.runtime.policies.base import take
+from teola.runtime.policies.base import Budget, Room
 from teola.runtime.sent import Sent, count
 from teola.runtime.task import Task
 
@@ -32,7 +32,8 @@ class Asked:
         self.error = error
 
     def sent(self):
-        return Sent.of(take(self.task, len(self.task.items)))
+        part = Room(Budget(len(self.task.items))).take(self.task)
+        return Sent.of(part)
 
 
 def bisect(asked):

@@ -11,7 +11,8 @@ from teola.runtime.errors import RunError
 from teola.runtime.keys import digest, of_input, of_json
 from teola.runtime.operations import CPU, SCANS
 from teola.runtime.operations.lists import identity
-from teola.runtime.shapes import LinesShape, TextShape, clean_line
+from teola.runtime.shapes import LinesShape, TextShape
+from teola.runtime.shapes.lines import clean_line
 from teola.runtime.values import Cell, Source, constant
 
 words = st.text(max_size=6)
