@@ -192,7 +192,7 @@ class CollectionFolder:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 if time.monotonic() < late:
-                    time.sleep(0.01)
+                    time.sleep(0.01)  # flock cannot wait for a bounded time; this is no event loop
                     continue
                 os.close(lock)
                 raise RunError(

@@ -352,9 +352,9 @@ def fake_hub(tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_HUB", str(hub))
     monkeypatch.setenv("TEOLA_CACHE", str(tmp_path / "cache"))
     importable(code, monkeypatch)
-    monkeypatch.delitem(sys.modules, "huggingface_hub", raising=False)
-    yield hub
-    sys.modules.pop("huggingface_hub", None)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # so that ours is gone afterwards
+    del sys.modules["huggingface_hub"]
+    return hub
 
 
 def importable(folder, monkeypatch):
