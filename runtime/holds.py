@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import takewhile
 
-from teola.runtime.llm_task import LLMTask
-from teola.runtime.prefixes import Marks, Prefixes
-from teola.runtime.warm_up import WarmUp
+from teola.runtime.llm.prefixes import Marks, Prefixes
+from teola.runtime.llm.task import LLMTask
+from teola.runtime.llm.warm_up import WarmUp
 
 LEAST_TOKENS = 256
 """A call waits for another call only where so much of their common prefix is computed there."""

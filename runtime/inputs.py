@@ -14,7 +14,7 @@ from teola.compiler.locations import DOCUMENT_TYPES
 from teola.compiler.plan import Plan
 from teola.compiler.types import parse_type
 from teola.compiler.values import coerced, mismatch
-from teola.runtime.documents import Documents, read_documents
+from teola.runtime.documents.api import Documents, read_documents
 from teola.runtime.errors import InputError
 from teola.runtime.keys import digest, of_input
 from teola.runtime.operations.collections import CollectionHandle

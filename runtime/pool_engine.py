@@ -19,7 +19,7 @@ from teola.runtime.engines.tokenizer import Tokenizer, load_tokenizer
 from teola.runtime.errors import ModelError
 from teola.runtime.events import EngineStatus
 from teola.runtime.hosts import EngineHandle, connect
-from teola.runtime.llm_scheduler import LLMScheduler
+from teola.runtime.llm.scheduler import LLMScheduler
 from teola.runtime.models import ensure
 from teola.runtime.observing.engine_watch import UNWATCHED, EngineWatch
 from teola.runtime.placement import Placement

@@ -11,8 +11,8 @@ from teola.runtime.circuit import Circuit
 from teola.runtime.engine_scheduler import BatchScheduler
 from teola.runtime.engines.protocol import Capabilities, TokenEvent
 from teola.runtime.hosts import EngineDied, EngineHandle
-from teola.runtime.llm_replica import LLMReplica
-from teola.runtime.llm_scheduler import LLMScheduler
+from teola.runtime.llm.replica import LLMReplica
+from teola.runtime.llm.scheduler import LLMScheduler
 from teola.runtime.observing.engine_watch import EngineWatch
 
 

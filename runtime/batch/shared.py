@@ -10,7 +10,7 @@ from teola.compiler.graph.pgraph import InputPort
 from teola.compiler.locations import DOCUMENT_TYPES
 from teola.compiler.plan import Plan
 from teola.runtime.batch.row import hash_of
-from teola.runtime.documents import Documents
+from teola.runtime.documents.api import Documents
 from teola.runtime.inputs import check_known, checked, documents_of
 
 

@@ -8,18 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from teola.runtime.engines.collection_folder import CollectionFolder, Draft, Held, names_in
-from teola.runtime.engines.collection_search import add_row, passages, unsearchable
-from teola.runtime.engines.collection_version import (
+from teola.runtime.engines.collections.folder import CollectionFolder, Draft, Held, names_in
+from teola.runtime.engines.collections.keyword_index import KeywordIndex
+from teola.runtime.engines.collections.search import add_row, passages, unsearchable
+from teola.runtime.engines.collections.vector_index import IndexSettings, VectorIndex, gpu_resources
+from teola.runtime.engines.collections.version import (
     Change,
     CollectionVersion,
     Mode,
     Row,
     in_order,
 )
-from teola.runtime.engines.keyword_index import KeywordIndex
 from teola.runtime.engines.protocol import Capabilities, Failure, Request
-from teola.runtime.engines.vector_index import IndexSettings, VectorIndex, gpu_resources
 from teola.runtime.errors import RunError, UnsupportedError
 
 MAX_ITEMS = 256

@@ -31,7 +31,7 @@ class EngineEntry:
 _HERE = "teola.runtime.engines"
 
 ENGINES: dict[tuple[str, str], EngineEntry] = {
-    ("llm", "transformers"): EngineEntry(f"{_HERE}.transformers:TransformersLLM", weights=True),
+    ("llm", "transformers"): EngineEntry(f"{_HERE}.transformers.llm:TransformersLLM", weights=True),
     ("llm", "vllm"): EngineEntry(f"{_HERE}.vllm.llm:VllmLLM", weights=True),
     ("llm", "openai"): EngineEntry(f"{_HERE}.openai.llm:OpenAILLM", host="loop"),
     ("embedder", "openai"): EngineEntry(f"{_HERE}.openai.embedder:OpenAIEmbedder", host="loop"),

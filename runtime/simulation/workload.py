@@ -13,7 +13,7 @@ from teola.compiler.cost.sizes import Sizes, size_name
 from teola.compiler.graph.pgraph import INPUTS, InputPort, PGraph, Primitive, Ref
 from teola.compiler.locations import DOCUMENT_TYPES
 from teola.compiler.plan import Plan
-from teola.runtime.documents import Documents
+from teola.runtime.documents.api import Documents
 from teola.runtime.draw import log_normal
 from teola.runtime.engines.tokenizer.estimate import CHARACTERS
 from teola.runtime.errors import InputError

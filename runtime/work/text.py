@@ -12,7 +12,7 @@ from teola.runtime.engines.tokenizer import Tokenizer
 from teola.runtime.errors import ModuleError
 from teola.runtime.instance.generate import GenerateRun
 from teola.runtime.instance.standing import rank_of
-from teola.runtime.llm_task import LLMTask
+from teola.runtime.llm.task import LLMTask
 from teola.runtime.pool_engine import PooledEngine
 from teola.runtime.work.beside import beside
 from teola.runtime.work.prompt import Prompt, Rendered

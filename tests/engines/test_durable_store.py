@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from teola.compiler.where import parse_where
-from teola.runtime.engines import collection_folder
+from teola.runtime.engines.collections import folder
 from teola.runtime.engines.faiss import FaissStore
 from teola.runtime.engines.protocol import Failure, Request
 from teola.runtime.errors import RunError
@@ -229,7 +229,7 @@ def test_old_versions_go_and_the_last_but_one_stays(tmp_path):
 def test_a_disk_that_fails_anywhere_leaves_what_was_there(tmp_path, monkeypatch):
     """Whichever step of a publication fails: the old version, whole, or the new one, whole."""
     done = 0
-    real = collection_folder.on_disk
+    real = folder.on_disk
     fails_at = None
 
     def sometimes(path):
@@ -239,7 +239,7 @@ def test_a_disk_that_fails_anywhere_leaves_what_was_there(tmp_path, monkeypatch)
             raise OSError(28, "No space left on device")
         real(path)
 
-    monkeypatch.setattr(collection_folder, "on_disk", sometimes)
+    monkeypatch.setattr(folder, "on_disk", sometimes)
 
     async def scenario():
         nonlocal done, fails_at
@@ -264,7 +264,7 @@ def test_a_disk_that_fails_anywhere_leaves_what_was_there(tmp_path, monkeypatch)
 
 def test_a_cancelled_publication_publishes_nothing(tmp_path, monkeypatch):
     """It is given up while it is written; the next one does not wait for its lock."""
-    real = collection_folder.on_disk
+    real = folder.on_disk
     writes, goes_on = threading.Event(), threading.Event()
 
     def slowly(path):
@@ -275,7 +275,7 @@ def test_a_cancelled_publication_publishes_nothing(tmp_path, monkeypatch):
     async def scenario():
         store = await Store(tmp_path).started()
         await store.fill(1)
-        monkeypatch.setattr(collection_folder, "on_disk", slowly)
+        monkeypatch.setattr(folder, "on_disk", slowly)
         job = asyncio.ensure_future(store.fill(2))
         while not writes.is_set():
             await asyncio.sleep(0)

@@ -15,7 +15,7 @@ END = 2
 
 @pytest.fixture(scope="module")
 def grammars():
-    from teola.runtime.engines.grammars import Grammars
+    from teola.runtime.engines.transformers.grammars import Grammars
 
     folder = ensure({"kind": "llm", "model": "smollm2-135m-instruct"})
     return Grammars(folder, 49_160, {END})

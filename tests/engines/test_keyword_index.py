@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from teola.runtime.engines.collections.keyword_index import KeywordIndex, searched_text
 from teola.runtime.engines.fakes.words import BM25, words
-from teola.runtime.engines.keyword_index import KeywordIndex, searched_text
 
 WORDS = ("wal", "journal", "page", "Ärger", "x1", "cache", "the")
 texts = st.lists(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join), max_size=12)

@@ -3,7 +3,7 @@
 import pytest
 
 from teola.compiler.where import parse_where
-from teola.runtime.engines.metadata import Metadata, holds
+from teola.runtime.engines.collections.metadata import Metadata, holds
 from teola.runtime.errors import RunError
 
 META = {

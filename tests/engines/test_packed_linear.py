@@ -10,7 +10,7 @@ pytestmark = pytest.mark.models  # it needs PyTorch
 def test_packing_changes_no_result(rows, bias):
     import torch
 
-    from teola.runtime.engines.packed_linear import pack_output_layer
+    from teola.runtime.engines.transformers.packed_linear import pack_output_layer
 
     class Model(torch.nn.Module):
         def __init__(self):

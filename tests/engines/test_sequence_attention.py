@@ -19,7 +19,7 @@ def test_each_token_sees_its_own_sequence_up_to_itself(sequences):
     import torch
     from torch.nn.functional import scaled_dot_product_attention
 
-    from teola.runtime.engines.sequence_attention import attention
+    from teola.runtime.engines.transformers.sequence_attention import attention
 
     torch.manual_seed(0)
     new = [count for count, _ in sequences]
@@ -87,7 +87,7 @@ def _model(**config):
     [({}, True), ({"attention": "eager"}, False), ({"sliding_window": 8}, False)],
 )
 def test_only_plain_attention_over_everything_is_replaced(config, does):
-    from teola.runtime.engines.sequence_attention import NAME, attend_by_sequence
+    from teola.runtime.engines.transformers.sequence_attention import NAME, attend_by_sequence
 
     model = _model(**config)
     before = model.config._attn_implementation

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teola.runtime.engines.stop_texts import StopTexts
 from teola.runtime.engines.tokenizer import ByteTokenizer
+from teola.runtime.engines.transformers.stop_texts import StopTexts
 
 letters = st.text("abé", max_size=12)
 stops = st.lists(st.text("abé", min_size=1, max_size=3), min_size=1, max_size=3)

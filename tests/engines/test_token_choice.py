@@ -20,7 +20,7 @@ def chosen(table, *step):
     """The token that greedy decoding takes of each row, after what is wanted is done."""
     import torch
 
-    from teola.runtime.engines.token_choice import Wanted, choose
+    from teola.runtime.engines.transformers.token_choice import Wanted, choose
 
     made = [Wanted(**{**one, "allowed": mask(one.get("allowed"))}) for one in step]
     return choose(torch.tensor(table), made).argmax(dim=1).tolist()
@@ -95,7 +95,7 @@ def test_tokens_that_the_grammar_does_not_know_are_not_chosen():
 
 
 def test_draws_depend_on_seed_and_place_alone():
-    from teola.runtime.engines.token_choice import TokenChoice
+    from teola.runtime.engines.transformers.token_choice import TokenChoice
 
     one, same, other = (TokenChoice(Sampling(1.0, seed=seed), None) for seed in (5, 5, 6))
     places = [one.seed(place) for place in range(100)]
@@ -104,6 +104,6 @@ def test_draws_depend_on_seed_and_place_alone():
 
 
 def test_calls_without_a_seed_differ():
-    from teola.runtime.engines.token_choice import TokenChoice
+    from teola.runtime.engines.transformers.token_choice import TokenChoice
 
     assert TokenChoice(Sampling(1.0), None).seed(1) != TokenChoice(Sampling(1.0), None).seed(1)

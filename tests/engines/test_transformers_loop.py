@@ -9,7 +9,7 @@ import pytest
 from teola.runtime.engines.kv_budget import KVBudget
 from teola.runtime.engines.protocol import Generate, Grammar, Sampling
 from teola.runtime.engines.tokenizer import ByteTokenizer
-from teola.runtime.engines.transformers import WARM_UP, TransformersLLM
+from teola.runtime.engines.transformers.llm import WARM_UP, TransformersLLM
 from teola.runtime.errors import RunError, UnsupportedError
 from teola.runtime.hosts.errors import EngineDied
 

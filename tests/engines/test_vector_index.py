@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from teola.runtime.engines.vector_index import EXACT_ROWS, IndexSettings, VectorIndex
+from teola.runtime.engines.collections.vector_index import EXACT_ROWS, IndexSettings, VectorIndex
 
 KINDS = ("flat", "hnsw", "ivf")
 SMALL_NUMBERS = st.integers(-2, 2).map(np.float32)

@@ -25,8 +25,8 @@ from teola.runtime.engines.fakes.store import FakeStore
 from teola.runtime.engines.protocol import Request
 from teola.runtime.instance.primitive import PrimitiveRun
 from teola.runtime.instance.region import EachRun, FoldRun
-from teola.runtime.llm_scheduler import LLMScheduler
-from teola.runtime.llm_task import LLMTask
+from teola.runtime.llm.scheduler import LLMScheduler
+from teola.runtime.llm.task import LLMTask
 from teola.runtime.operations.collections import Ingest
 from teola.runtime.operations.lists import Distinct, Take
 from teola.runtime.placement import Placement

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from unittest import mock
 
 from teola.runtime import Runner
-from teola.runtime.llm_scheduler import LLMScheduler
+from teola.runtime.llm.scheduler import LLMScheduler
 
 Tokens: TypeAlias = tuple[int, ...]
 

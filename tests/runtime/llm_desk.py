@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from teola.runtime.engines.protocol import Capabilities, Failure, TokenEvent
 from teola.runtime.errors import Place
 from teola.runtime.limits import Limits
-from teola.runtime.llm_scheduler import LLMScheduler
-from teola.runtime.llm_task import LLMTask
+from teola.runtime.llm.scheduler import LLMScheduler
+from teola.runtime.llm.task import LLMTask
 from teola.runtime.policies import Fifo
 
 PLACE = Place("w", "m", 1, "m.decode", "llm")

@@ -10,8 +10,8 @@ from teola.runtime.circuit import Circuit
 from teola.runtime.engines.protocol import Failure, Sampling, TokenEvent
 from teola.runtime.hosts.errors import EngineDied
 from teola.runtime.limits import Limits
-from teola.runtime.llm_scheduler import LLMScheduler
-from teola.runtime.llm_task import LLMTask
+from teola.runtime.llm.scheduler import LLMScheduler
+from teola.runtime.llm.task import LLMTask
 from teola.runtime.policies import Fifo
 from tests.runtime.llm_desk import KEEPS, PLACE, Caller, Owner
 

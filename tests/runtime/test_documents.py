@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from teola.runtime.document_text import html_text, markdown_text
-from teola.runtime.documents import DocumentError, content_key, read_documents
+from teola.runtime.documents.api import DocumentError, content_key, read_documents
+from teola.runtime.documents.text import html_text, markdown_text
 from teola.runtime.errors import InputError
 
 LEFT_OUT = "left out, neither text, Markdown, HTML, PDF nor Word"
@@ -309,13 +309,13 @@ def test_a_pipe_is_never_opened(tmp_path):
 
 def test_large_files_are_refused(folder, monkeypatch):
     """One document has a limit, and all together have one."""
-    monkeypatch.setattr("teola.runtime.document_file.MAX_FILE_BYTES", 10)
+    monkeypatch.setattr("teola.runtime.documents.file.MAX_FILE_BYTES", 10)
     assert problems("docs/b.txt", folder)[0].startswith("docs/b.txt: larger than")
     monkeypatch.undo()
-    monkeypatch.setattr("teola.runtime.document_reading.MAX_TOTAL_BYTES", 30)
+    monkeypatch.setattr("teola.runtime.documents.reading.MAX_TOTAL_BYTES", 30)
     assert "the documents together are too large" in problems("docs", folder)[0]
     monkeypatch.undo()
-    monkeypatch.setattr("teola.runtime.document_reading.MAX_FILES", 2)
+    monkeypatch.setattr("teola.runtime.documents.reading.MAX_FILES", 2)
     assert problems("docs", folder) == ("docs: 3 files, more than 2: name fewer",)
 
 
@@ -429,7 +429,7 @@ def test_documents_are_read_side_by_side():
     """Several runs read at once, each in a thread; a fresh process each time, as caches are."""
     script = (
         "from concurrent.futures import ThreadPoolExecutor\n"
-        "from teola.runtime.document_text import markdown_text\n"
+        "from teola.runtime.documents.text import markdown_text\n"
         "page = '[a](http://x/%20é ü)' * 50 + '\\n\\n' + '[b](<http://y/ü é>)\\n\\n' * 50\n"
         "with ThreadPoolExecutor(8) as pool:\n"
         "    texts = list(pool.map(markdown_text, [page] * 64))\n"

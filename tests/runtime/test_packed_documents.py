@@ -13,12 +13,12 @@ from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
-from teola.runtime import document_process, document_word, document_worker
-from teola.runtime.document_errors import UnreadableError
-from teola.runtime.document_pdf import pdf_text
-from teola.runtime.document_process import DocumentProcess
-from teola.runtime.document_word import COMPOUND_FILE, ENCRYPTED, word_text
-from teola.runtime.documents import DocumentError, read_documents
+from teola.runtime.documents.api import DocumentError, read_documents
+from teola.runtime.documents.errors import UnreadableError
+from teola.runtime.documents.pdf import pdf_text
+from teola.runtime.documents.process import DocumentProcess
+from teola.runtime.documents.word import COMPOUND_FILE, ENCRYPTED, word_text
+from teola.runtime.documents.worker import answer
 
 MOST = 10_000
 
@@ -204,7 +204,7 @@ def test_the_old_word_format_is_named(tmp_path):
 
 def test_what_would_unpack_to_too_much_is_not_unpacked(monkeypatch):
     """A few KB may be GiB; pictures do not count."""
-    monkeypatch.setattr(document_word, "MAX_XML_BYTES", 3 * 2**20)
+    monkeypatch.setattr("teola.runtime.documents.word.MAX_XML_BYTES", 3 * 2**20)
     bomb = changed("word/document.xml", b"<a>" + b" " * 4 * 2**20 + b"</a>")
     assert len(bomb) < 2**16
     with pytest.raises(UnreadableError, match="4 MiB of text and styles when it is unpacked"):
@@ -229,10 +229,10 @@ def test_too_much_text_is_refused(read, content):
 
 def test_large_files_are_refused(tmp_path, monkeypatch):
     """One file has a limit, and the texts of all together have one."""
-    monkeypatch.setattr("teola.runtime.document_file.MAX_PACKED_BYTES", 100)
+    monkeypatch.setattr("teola.runtime.documents.file.MAX_PACKED_BYTES", 100)
     assert problem(tmp_path, "a.pdf", PDF).startswith("larger than")
     monkeypatch.undo()
-    monkeypatch.setattr("teola.runtime.document_reading.MAX_TOTAL_BYTES", 5)
+    monkeypatch.setattr("teola.runtime.documents.reading.MAX_TOTAL_BYTES", 5)
     assert "the documents together are too large" in problem(tmp_path, "a.pdf", PDF)
 
 
@@ -248,8 +248,8 @@ def test_what_a_library_raises_is_the_files_problem(monkeypatch, error, expected
     def read(content, most):
         raise error
 
-    monkeypatch.setattr(document_worker, "READERS", {"word": read})
-    assert expected in document_worker.answer("word", b"")["problem"]
+    monkeypatch.setattr("teola.runtime.documents.worker.READERS", {"word": read})
+    assert expected in answer("word", b"")["problem"]
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +270,7 @@ def test_a_file_that_ends_the_process_is_refused_and_the_next_one_read(reader):
 
 
 def test_a_file_that_takes_too_long_is_refused_and_the_next_one_read(reader, monkeypatch):
-    monkeypatch.setattr(document_process, "LIMIT_S", 0)
+    monkeypatch.setattr("teola.runtime.documents.process.LIMIT_S", 0)
     with pytest.raises(UnreadableError, match="reading it takes longer than 0 s: split it"):
         reader.read("pdf", PDF)
     monkeypatch.undo()

@@ -3,7 +3,7 @@
 import pytest
 
 from teola.runtime.limits import Limits
-from teola.runtime.llm_task import LLMTask
+from teola.runtime.llm.task import LLMTask
 from teola.runtime.policies import POLICIES, MaxWait, RemainingWork
 from teola.runtime.policies.remaining_work import WEIGHT
 from teola.runtime.rank import Rank

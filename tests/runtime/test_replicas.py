@@ -13,8 +13,8 @@ from teola.runtime.circuit import MAX_RESTARTS, MOST_REST_S, REST_S, RESTART_DEL
 from teola.runtime.engines.protocol import TokenEvent
 from teola.runtime.errors import ModuleError
 from teola.runtime.limits import Limits
-from teola.runtime.llm_scheduler import LLMScheduler
-from teola.runtime.llm_task import LLMTask
+from teola.runtime.llm.scheduler import LLMScheduler
+from teola.runtime.llm.task import LLMTask
 from teola.runtime.policies import Fifo
 from teola.runtime.simulation.clock import pass_time
 from tests.runtime.llm_desk import BLOCK, KEEPS, PLACE, Caller, prompt

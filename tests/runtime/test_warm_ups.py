@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teola.runtime.prefixes import Prefixes
+from teola.runtime.llm.prefixes import Prefixes
 from teola.runtime.simulation.clock import pass_time, run_virtually
 from tests.runtime.llm_desk import BLOCK, KEEPS, Desk, prompt
 

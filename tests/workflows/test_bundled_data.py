@@ -7,7 +7,7 @@ import pytest
 
 from teola.compiler.check import check
 from teola.compiler.source import Source
-from teola.runtime.documents import read_documents
+from teola.runtime.documents.api import read_documents
 from teola.runtime.engines.tokenizer import load_tokenizer
 from teola.runtime.operations.chunk import chunk
 

@@ -27,7 +27,7 @@ from teola.runtime.engines.refusal import refusal
 from teola.runtime.engines.tokenizer.fake import BEGIN, ByteTokenizer
 from teola.runtime.errors import UnsupportedError
 from teola.runtime.hosts.errors import EngineDied
-from teola.runtime.prefixes import Marks, Prefixes
+from teola.runtime.llm.prefixes import Marks, Prefixes
 
 BLOCK_TOKENS = 16
 TOKENS_PER_STEP = 16

@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from teola.runtime.engines.collection_version import in_order
+from teola.runtime.engines.collections.keyword_index import searched_text
+from teola.runtime.engines.collections.metadata import holds
+from teola.runtime.engines.collections.version import in_order
 from teola.runtime.engines.fakes.base import FakeBatchEngine
 from teola.runtime.engines.fakes.words import BM25, words
-from teola.runtime.engines.keyword_index import searched_text
-from teola.runtime.engines.metadata import holds
 from teola.runtime.engines.protocol import Failure, Request
 from teola.runtime.errors import RunError, UnsupportedError
 

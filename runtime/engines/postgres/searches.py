@@ -7,9 +7,9 @@ from typing import Any
 
 from psycopg.sql import SQL, Composed, Literal
 
+from teola.runtime.engines.collections.vector_index import IndexSettings
 from teola.runtime.engines.postgres.tables import OPERATORS, Collection, Connection, as_vector
 from teola.runtime.engines.postgres.where import condition
-from teola.runtime.engines.vector_index import IndexSettings
 
 _BY_PLACE = SQL('document COLLATE "C", place, id COLLATE "C"')
 _SCORES = {

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from teola.runtime.engines.collection_search import add_row, unusable
-from teola.runtime.engines.collection_version import Change, Mode, Row, in_order
+from teola.runtime.engines.collections.search import add_row, unusable
+from teola.runtime.engines.collections.vector_index import IndexSettings
+from teola.runtime.engines.collections.version import Change, Mode, Row, in_order
 from teola.runtime.engines.protocol import Capabilities, Failure, Request
-from teola.runtime.engines.vector_index import IndexSettings
 from teola.runtime.errors import RunError, UnsupportedError
 
 if TYPE_CHECKING:

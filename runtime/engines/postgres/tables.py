@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
-from teola.runtime.engines.collection_version import Change, Row
-from teola.runtime.engines.keyword_index import searched_text
+from teola.runtime.engines.collections.keyword_index import searched_text
+from teola.runtime.engines.collections.version import Change, Row
 from teola.runtime.engines.postgres.schema import SCHEMA
 from teola.runtime.errors import RunError
 

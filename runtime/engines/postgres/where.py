@@ -1,4 +1,4 @@
-"""A ``where`` as SQL over the column ``meta``: the same as ``teola.runtime.engines.metadata``."""
+"""A ``where`` as SQL over the column ``meta``: the same as the one of `metadata`."""
 
 from __future__ import annotations
 

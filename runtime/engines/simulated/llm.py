@@ -13,7 +13,7 @@ from teola.runtime.engines.kv_budget import PAGE_TOKENS, KVBudget
 from teola.runtime.engines.protocol import Capabilities, Emit, Generate, TokenEvent
 from teola.runtime.engines.simulated.answers import Answer, Answers
 from teola.runtime.engines.simulated.prices import Prices
-from teola.runtime.prefixes import Marks, Prefixes
+from teola.runtime.llm.prefixes import Marks, Prefixes
 
 MERGED_TOKENS = 32
 """Tokens of one call that are told together where nothing is complete before."""

@@ -1,4 +1,4 @@
-"""Reads PDF and Word files for another process: ``python -m teola.runtime.document_worker FD``.
+"""Reads PDF and Word files for another process: ``python -m teola.runtime.documents.worker FD``.
 
 On the descriptor come a file's kind and its content; one answer in JSON goes back for each. Time
 and memory are limited by the system, whatever a reader does with a broken file.
@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from teola.runtime.document_errors import UnreadableError
-from teola.runtime.document_pdf import pdf_text
-from teola.runtime.document_word import word_text
+from teola.runtime.documents.errors import UnreadableError
+from teola.runtime.documents.pdf import pdf_text
+from teola.runtime.documents.word import word_text
 
 MEMORY_BYTES = 2 * 2**30
 MAX_CHARACTERS = 32 * 2**20

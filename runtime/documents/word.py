@@ -10,8 +10,8 @@ from typing import Any
 from xml.etree import ElementTree as ET
 from zipfile import BadZipFile, ZipFile
 
-from teola.runtime.document_errors import UnreadableError
-from teola.runtime.document_text import html_text
+from teola.runtime.documents.errors import UnreadableError
+from teola.runtime.documents.text import html_text
 
 MAX_XML_BYTES = 32 * 2**20
 """What the file says in, unpacked; its pictures are not unpacked."""

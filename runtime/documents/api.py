@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from teola.runtime.document_reading import Reading, listed
+from teola.runtime.documents.reading import Reading, listed
 from teola.runtime.errors import InputError
 
 _SHOWN_PROBLEMS = 20

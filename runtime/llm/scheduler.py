@@ -11,17 +11,17 @@ from itertools import chain
 from teola.runtime.circuit import Circuit
 from teola.runtime.engines.protocol import Capabilities, Failure
 from teola.runtime.errors import ModuleError
-from teola.runtime.llm_replica import LLMReplica
-from teola.runtime.llm_suspects import SuspectCalls
-from teola.runtime.llm_task import LLMTask
+from teola.runtime.llm.outbox import Generates
+from teola.runtime.llm.prefixes import Marks
+from teola.runtime.llm.replica import LLMReplica
+from teola.runtime.llm.suspects import SuspectCalls
+from teola.runtime.llm.task import LLMTask
+from teola.runtime.llm.warm_up import Owner, WarmUp
+from teola.runtime.llm.warm_ups import WarmUps
 from teola.runtime.observing.engine_watch import UNWATCHED, EngineWatch
-from teola.runtime.outbox import Generates
 from teola.runtime.policies import Policy
-from teola.runtime.prefixes import Marks
 from teola.runtime.task import Task
 from teola.runtime.task_queue import TaskQueue
-from teola.runtime.warm_up import Owner, WarmUp
-from teola.runtime.warm_ups import WarmUps
 
 
 class LLMScheduler(TaskQueue):

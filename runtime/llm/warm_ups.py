@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from teola.runtime.prefixes import Marks, Prefixes
-from teola.runtime.warm_up import MOST_NEW_TOKENS, Owner, WarmUp, WarmUpCounts
+from teola.runtime.llm.prefixes import Marks, Prefixes
+from teola.runtime.llm.warm_up import MOST_NEW_TOKENS, Owner, WarmUp, WarmUpCounts
 
 SHARE = 4
 """A warm-up takes at most one part in so many of an engine's KV."""

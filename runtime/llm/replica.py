@@ -9,12 +9,12 @@ from itertools import count
 from teola.runtime.circuit import Circuit
 from teola.runtime.engines.protocol import Capabilities, Failure, TokenEvent
 from teola.runtime.holds import Holds
-from teola.runtime.llm_task import LLMTask
+from teola.runtime.llm.outbox import Generates, Outbox
+from teola.runtime.llm.prefixes import Prefixes
+from teola.runtime.llm.task import LLMTask
+from teola.runtime.llm.warm_up import WarmUp
 from teola.runtime.observing.engine_watch import EngineWatch
-from teola.runtime.outbox import Generates, Outbox
 from teola.runtime.policies import Budget
-from teola.runtime.prefixes import Prefixes
-from teola.runtime.warm_up import WarmUp
 
 REST_S, MOST_REST_S = 0.1, 1.6
 """A replica that is full is offered nothing for so long, twice as long the next time."""

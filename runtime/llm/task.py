@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from teola.runtime.engines.protocol import GREEDY, Generate, Grammar, Sampling, TokenEvent
 from teola.runtime.errors import ModuleError, Place, StreamInterrupted
 from teola.runtime.limits import Limits
-from teola.runtime.prefixes import Marks
+from teola.runtime.llm.prefixes import Marks
 from teola.runtime.task import Task
 
 if TYPE_CHECKING:
-    from teola.runtime.llm_replica import LLMReplica
+    from teola.runtime.llm.replica import LLMReplica
     from teola.runtime.suspects import Death
 
 

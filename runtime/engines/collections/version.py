@@ -9,9 +9,9 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from teola.runtime.engines.keyword_index import KeywordIndex, searched_text
-from teola.runtime.engines.metadata import Metadata
-from teola.runtime.engines.vector_index import Vector, VectorIndex
+from teola.runtime.engines.collections.keyword_index import KeywordIndex, searched_text
+from teola.runtime.engines.collections.metadata import Metadata
+from teola.runtime.engines.collections.vector_index import Vector, VectorIndex
 from teola.runtime.errors import RunError
 
 Chunk: TypeAlias = Mapping[str, Any]

@@ -11,7 +11,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
-from teola.runtime.document_errors import UnreadableError
+from teola.runtime.documents.errors import UnreadableError
 
 LIMIT_S = 120.0
 """Time of one file."""
@@ -52,7 +52,7 @@ class DocumentProcess:
         self._pipe, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                (sys.executable, "-m", "teola.runtime.document_worker", str(theirs.fileno())),
+                (sys.executable, "-m", "teola.runtime.documents.worker", str(theirs.fileno())),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # libraries warn of what the answer says anyway
                 stderr=subprocess.DEVNULL,

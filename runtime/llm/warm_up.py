@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from teola.runtime.engines.protocol import Generate, TokenEvent
+from teola.runtime.llm.prefixes import Marks
 from teola.runtime.observing.engine_watch import Origin
-from teola.runtime.prefixes import Marks
 
 if TYPE_CHECKING:
-    from teola.runtime.llm_replica import LLMReplica
+    from teola.runtime.llm.replica import LLMReplica
 
 MOST_NEW_TOKENS = 2
 """What an engine may generate for it, though nobody reads that."""

@@ -18,14 +18,14 @@ import transformers
 from transformers.generation.continuous_batching.continuous_api import OutputRouter
 
 from teola.runtime.engines.kv_budget import KVBudget
-from teola.runtime.engines.packed_linear import pack_output_layer
 from teola.runtime.engines.protocol import Generate, Grammar
-from teola.runtime.engines.sequence_attention import attend_by_sequence
-from teola.runtime.engines.token_choice import Allowed, TokenChoices, choice_of
 from teola.runtime.engines.torch_settings import torch_settings
+from teola.runtime.engines.transformers.packed_linear import pack_output_layer
+from teola.runtime.engines.transformers.sequence_attention import attend_by_sequence
+from teola.runtime.engines.transformers.token_choice import Allowed, TokenChoices, choice_of
 
 if TYPE_CHECKING:
-    from teola.runtime.engines.grammars import Grammars
+    from teola.runtime.engines.transformers.grammars import Grammars
 
 NO_END = -1
 Output: TypeAlias = Any
@@ -115,7 +115,7 @@ class Generation:
         Raises:
             UnsupportedError: it cannot be followed.
         """
-        from teola.runtime.engines.grammars import Grammars
+        from teola.runtime.engines.transformers.grammars import Grammars
 
         if self._grammars is None:
             self._grammars = Grammars(self._folder, self.vocabulary, self.ends)

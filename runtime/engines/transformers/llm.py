@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from teola.runtime.engines.protocol import Capabilities, Emit, Failure, Generate, TokenEvent
 from teola.runtime.engines.refusal import refusal
-from teola.runtime.engines.stop_texts import StopTexts
 from teola.runtime.engines.tokenizer import Tokenizer, load_tokenizer
+from teola.runtime.engines.transformers.stop_texts import StopTexts
 from teola.runtime.engines.worker_thread import WorkerThread
 from teola.runtime.errors import RunError, UnsupportedError
 from teola.runtime.hosts.errors import EngineDied
 from teola.runtime.models import ensure
 
 if TYPE_CHECKING:
-    from teola.runtime.engines.generation import Generation, Output
+    from teola.runtime.engines.transformers.generation import Generation, Output
 
 WARM_TOKENS = 2
 WARM_UP = Generate("warm-up", (0, 0), max_tokens=WARM_TOKENS, ignore_eos=True)
@@ -78,7 +78,7 @@ class TransformersLLM:
         )
 
     def _load(self, loop: asyncio.AbstractEventLoop) -> Generation:
-        from teola.runtime.engines.generation import Generation
+        from teola.runtime.engines.transformers.generation import Generation
 
         def take(outputs: list[Output]) -> None:
             loop.call_soon_threadsafe(self._take, outputs)

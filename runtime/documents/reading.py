@@ -11,10 +11,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from teola.runtime.document_errors import ForeignError, UnreadableError
-from teola.runtime.document_file import read_file
-from teola.runtime.document_process import DocumentProcess
-from teola.runtime.document_tree import files_matching, files_within, is_pattern
+from teola.runtime.documents.errors import ForeignError, UnreadableError
+from teola.runtime.documents.file import read_file
+from teola.runtime.documents.process import DocumentProcess
+from teola.runtime.documents.tree import files_matching, files_within, is_pattern
 
 MAX_FILES = 10_000
 MAX_TOTAL_BYTES = 256 * 2**20

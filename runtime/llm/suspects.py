@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 
 from teola.runtime.circuit import Circuit
 from teola.runtime.errors import ModuleError
-from teola.runtime.llm_replica import LLMReplica
-from teola.runtime.llm_task import LLMTask
+from teola.runtime.llm.replica import LLMReplica
+from teola.runtime.llm.task import LLMTask
 from teola.runtime.refused import Refused
 from teola.runtime.sent import Sent
 from teola.runtime.suspects import REFUSAL, Death

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from teola.runtime.document_errors import ForeignError, UnreadableError
-from teola.runtime.document_process import DocumentProcess
-from teola.runtime.document_text import html_text, markdown_text
+from teola.runtime.documents.errors import ForeignError, UnreadableError
+from teola.runtime.documents.process import DocumentProcess
+from teola.runtime.documents.text import html_text, markdown_text
 
 MAX_FILE_BYTES = 32 * 2**20
 MAX_PACKED_BYTES = 128 * 2**20

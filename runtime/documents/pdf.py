@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from teola.runtime.document_errors import UnreadableError
+from teola.runtime.documents.errors import UnreadableError
 
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from teola.runtime.engines.collection_version import CollectionVersion, Row
+from teola.runtime.engines.collections.vector_index import Places, Vector
+from teola.runtime.engines.collections.version import CollectionVersion, Row
 from teola.runtime.engines.protocol import Failure
-from teola.runtime.engines.vector_index import Places, Vector
 
 Found: TypeAlias = "Sequence[tuple[int, float]] | Failure"
 

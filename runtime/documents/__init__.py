@@ -1,0 +1,1 @@
+"""Documents that users name: found, opened and turned into text."""

@@ -1,0 +1,1 @@
+"""Collections of passages: versions, folders, indexes and how they are searched."""

@@ -1,0 +1,1 @@
+"""LLMs on continuous batching of transformers, in PyTorch."""

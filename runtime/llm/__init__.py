@@ -1,0 +1,1 @@
+"""How calls of LLMs reach replicas: order, admission, prefixes, warm-ups and repair."""
