@@ -26,6 +26,10 @@ VLLM_READY := $(VLLM_VENV)/.ready
 VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check
 VLLM_DEV := pytest hypothesis
 VLLM_TESTS := tests/vllm tests/engines
+# Tests and benchmarks on a GPU, and those alone, may use an environment that is there already.
+GPU_PYTHON ?=
+GPU_BIN := $(or $(GPU_PYTHON),$(BIN)/python)
+GPU_NEEDS := $(if $(GPU_PYTHON),,$(READY_TEST))
 # setuptools warns that folders may be imported by their bare names; ruff's banned-api holds that.
 INSTALL := PYTHONWARNINGS=ignore $(PIP) install $(shell test -t 2 || echo --quiet) --constraint constraints.txt
 export QUESTION
@@ -51,6 +55,10 @@ test-long: $(READY_TEST)  ## Run 10,000 generated workflows on all cores and kee
 test-vllm: $(VLLM_READY)  ## Install vLLM for the CPU into an environment of its own, run the tests that need it (ARGS)
 	$(VLLM_VENV)/bin/python -m pytest --vllm -o faulthandler_timeout=900 $(VLLM_TESTS) $(ARGS)
 
+.PHONY: test-gpu
+test-gpu: $(GPU_NEEDS)  ## Run the tests that need an NVIDIA GPU (ARGS; GPU_PYTHON: an interpreter that has all)
+	$(GPU_BIN) -m pytest tests/gpu $(ARGS)
+
 .PHONY: lint
 lint: $(READY_TEST)  ## Run linters, type checker and import rules
 	$(BIN)/ruff check .
@@ -74,6 +82,10 @@ pictures: $(READY_TEST)  ## Draw the pictures of docs/ again
 .PHONY: bench
 bench: $(READY)  ## Print the measurements of benchmarks/ (BENCH="name ..." for some)
 	$(BIN)/python -m benchmarks.run $(BENCH)
+
+.PHONY: bench-gpu
+bench-gpu: $(GPU_NEEDS)  ## Measure on an NVIDIA GPU, into benchmarks/results/gpu (BENCH, ARGS; GPU_PYTHON)
+	$(GPU_BIN) -m benchmarks.gpu.run $(ARGS) $(BENCH)
 
 .PHONY: clean
 clean:  ## Remove the environment, caches and built files (fetched models stay)
@@ -101,15 +113,18 @@ $(READY_TEST): pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) --editable '.[local,openai,telemetry,dev]'
 	@touch $(READY) $@
 
-# Builds of torchvision, torchaudio and torchcodec that come along do not fit PyTorch's, and nothing here needs them.
-$(VLLM_READY): pyproject.toml constraints.txt
+# What the wheel asks for is installed by itself: it names a build of PyTorch that the package index lacks.
+$(VLLM_READY): pyproject.toml constraints.txt runtime/engines/vllm/requirements.py
 	@rm -f $@
 	@$(call need,$(PYTHON) -c 'import ensurepip',python3-venv)
+	@$(call need,$(PYTHON) -c 'import ctypes; ctypes.CDLL("libnuma.so.1")',libnuma1)
 	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
-	@echo "Installing vLLM, Teola and its local engines into $(VLLM_VENV)."
-	PYTHONWARNINGS=ignore $(VLLM_PIP) install --quiet --constraint constraints.txt --editable '.[local]' $(VLLM) $(VLLM_DEV) \
+	@echo "Installing vLLM, Teola and its local engines into $(VLLM_VENV); PyTorch is the largest part."
+	{ $(VLLM_PIP) install --quiet --no-deps $(VLLM) \
+	  && $(VLLM_VENV)/bin/python -I runtime/engines/vllm/requirements.py >$(VLLM_VENV)/requirements.txt \
+	  && PYTHONWARNINGS=ignore $(VLLM_PIP) install --quiet --no-warn-conflicts --constraint constraints.txt \
+	    --editable '.[local]' --requirement $(VLLM_VENV)/requirements.txt $(VLLM_DEV); } \
 	  || { echo "vLLM cannot be installed here: docs/vllm.md says what it needs." >&2; exit 1; }
-	$(VLLM_PIP) uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
 $(TRACE_PROCESSOR): tests/observing/trace_processor.sha256

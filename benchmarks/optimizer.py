@@ -5,7 +5,9 @@ cores, nothing shared between queries, both sides alternating in one process on 
 the same documents, and questions that differ in their number only. Beside each: tokens of both
 sides, what the cost model predicts for the sizes that were measured, the bound (and that of the
 plain formula, which lets a search begin before its collection is complete), and the share of the
-possible gain ``(T_chain - T) / (T_chain - T_bound)``. Costs are those of ``pinned_profile``.
+possible gain ``(T_chain - T) / (T_chain - T_bound)``. Costs are those of ``pinned_profile``, which
+was measured at another time; "bound at the run's pace" is the bound as much longer or shorter as
+the chain turned out than its prediction.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from teola.compiler.api import compile_workflow
 from teola.compiler.cost.bound import bound
 from teola.compiler.cost.estimate import estimate
 from teola.compiler.cost.profile import Profiles, load_profiles
-from teola.compiler.cost.sizes import measured_sizes
+from teola.compiler.cost.sizes import Sizes, measured_sizes
 from teola.compiler.graph.expand import expand
 from teola.compiler.passes.pipeline import DEFAULT_PIPELINE
 from teola.compiler.plan import Plan
@@ -92,10 +94,11 @@ def figures(sides: dict[str, Side]) -> dict[str, Any]:
     chain, best = medians[CHAIN], medians[ALL]
     profiles = load_profiles(PROFILE)
     predicted = {name: _predicted(sides[name], profiles) for name in (CHAIN, ALL)}
-    graph, sizes = sides[ALL].plan.graph, _sizes(sides[ALL])
+    least = _bound(sides[ALL], profiles)
     limits = {
-        "bound": bound(graph, sizes, profiles).total_ms / 1000,
-        "plain formula": bound(graph, sizes, profiles, path_only=True).total_ms / 1000,
+        "bound": least,
+        "bound at the run's pace": least * chain / predicted[CHAIN],
+        "plain formula": _bound(sides[ALL], profiles, path_only=True),
     }
     return {
         "seconds": {name: spread(side.seconds, 2) for name, side in sides.items()},
@@ -111,6 +114,9 @@ def figures(sides: dict[str, Side]) -> dict[str, Any]:
         "prediction error": {
             name: f"{value / medians[name] - 1:+.0%}" for name, value in predicted.items()
         },
+        "sizes of each run": {
+            name: [_plain(sizes) for sizes in _sizes(sides[name])] for name in (CHAIN, ALL)
+        },
         "bound, seconds": {name: round(limit, 2) for name, limit in limits.items()},
         "share of the possible gain": {
             name: round((chain - best) / (chain - limit), 2) if chain > limit else None
@@ -119,12 +125,26 @@ def figures(sides: dict[str, Side]) -> dict[str, Any]:
     }
 
 
-def _sizes(side: Side) -> Any:
-    return measured_sizes(side.results[-1].to_json(), side.plan.graph)
+def _sizes(side: Side) -> list[Sizes]:
+    return [measured_sizes(result.to_json(), side.plan.graph) for result in side.results]
+
+
+def _plain(sizes: Sizes) -> Mapping[str, Mapping[str, int]]:
+    """Sizes as JSON data: with them everything that is not measured can be computed again."""
+    return {"items": sizes.items, "tokens": sizes.tokens}
 
 
 def _predicted(side: Side, profiles: Profiles) -> float:
-    return estimate(expand(side.plan.graph, _sizes(side)), profiles).total_ms / 1000
+    """The median of what each run's sizes say."""
+    graphs = (expand(side.plan.graph, sizes) for sizes in _sizes(side))
+    return statistics.median(estimate(graph, profiles).total_ms for graph in graphs) / 1000
+
+
+def _bound(side: Side, profiles: Profiles, *, path_only: bool = False) -> float:
+    """The same of the bound."""
+    graph = side.plan.graph
+    found = (bound(graph, one, profiles, path_only=path_only).total_ms for one in _sizes(side))
+    return statistics.median(found) / 1000
 
 
 def _tokens(results: Sequence[RunResult]) -> tuple[float, float]:

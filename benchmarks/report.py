@@ -16,13 +16,27 @@ RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "transformers", "sentence-transformers", "faiss-cpu", "pydantic")
 
 
-def save(name: str, figures: dict[str, Any]) -> None:
-    """Print the figures and write ``results/<name>.json`` with the machine and the versions."""
-    report = {"benchmark": name, "commit": _commit(), "machine": _machine(), "figures": figures}
+def save(
+    name: str,
+    figures: dict[str, Any],
+    *,
+    machine: dict[str, Any] | None = None,
+    commit: str | None = None,
+) -> None:
+    """Print the figures and write ``results/<name>.json`` with the machine, of which ``machine``
+    may tell more, the versions, and the commit, which is said where there is no repository."""
+    about = {**_machine(), **(machine or {})}
+    report = {
+        "benchmark": name,
+        "commit": commit or _commit(),
+        "machine": about,
+        "figures": figures,
+    }
     for key, value in figures.items():
         print(f"  {key}: {value}")
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    file = RESULTS / f"{name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def spread(values: Sequence[float], digits: int = 3) -> dict[str, float]:

@@ -49,8 +49,9 @@ class Workload:
         return tuple(found)
 
     def inputs(self, number: int = 0) -> Mapping[str, object]:
-        """The documents and the subject of a number; the question was never asked before, so that
-        no prefix of its prompts is in a cache."""
+        """The documents and the subject of a number; the question was never asked before, and
+        begins otherwise than those before it, so that of its prompts only the fixed heads are in a
+        cache."""
         text = "".join(path.read_text("utf-8") for path in sorted(_pages()))
         start = (number * 7919) % (len(text) - CHARACTERS * self.chunks)
         documents = [
@@ -59,7 +60,8 @@ class Workload:
         ]
         subject = SUBJECTS[number % len(SUBJECTS)]
         question = f"what does the manual say about {subject}, and when should I use it?"
-        return {"documents": documents, "question": f"{next(_questions):04}: {question}"}
+        mark = f"{next(_questions):04}"[::-1]
+        return {"documents": documents, "question": f"{mark}: {question}"}
 
 
 def _pages() -> list[Path]:

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from teola.compiler.model_names import check_weights
 
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
-Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+Device: TypeAlias = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+SAMPLING = frozenset({"temperature", "top_p", "stop", "seed", "logprobs"})
+GRAMMARS = frozenset({"json_schema", "choices"})
 Milliseconds: TypeAlias = Annotated[float, Field(ge=0)]
 Texts: TypeAlias = Annotated[tuple[str, ...], Field(strict=False)]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
@@ -29,6 +31,9 @@ class EngineSettings(BaseModel):
     noun: ClassVar[str] = "an engine"
     sampling: ClassVar[frozenset[str] | None] = None
     """Settings of ``sampling`` beyond greedy decoding that the backend has; None: not known."""
+    grammars: ClassVar[frozenset[str] | None] = None
+    """What it holds answers to, a ``json_schema`` or ``choices``; None: not known. Where a setting
+    ``structured_outputs`` is given, that decides, and none means that answers are checked only."""
     incidental: ClassVar[frozenset[str]] = frozenset(
         {
             *("replicas", "threads", "cores", "device", "batch_size", "batch_tokens", "cache_mib"),
@@ -62,7 +67,9 @@ class ModelSettings(EngineSettings):
     dtype: Annotated[
         Dtype, Field(description="Number format; auto: what runs best on the device")
     ] = "auto"
-    device: Annotated[Device, Field(description="Where the model runs")] = "auto"
+    device: Annotated[
+        Device, Field(description="Where the model runs; cuda:1 is the second GPU")
+    ] = "auto"
     threads: Annotated[
         Count | None, Field(description="CPU threads; by default what the machine has")
     ] = None
@@ -89,14 +96,34 @@ class TransformersLLM(ModelSettings):
     """A language model on transformers' continuous batching."""
 
     noun: ClassVar[str] = "an engine of kind llm on transformers"
-    sampling: ClassVar[frozenset[str] | None] = frozenset({"temperature", "top_p", "stop", "seed"})
+    sampling: ClassVar[frozenset[str] | None] = SAMPLING
+    grammars: ClassVar[frozenset[str] | None] = GRAMMARS
     model_kind: ClassVar[str] = "llm"
 
     kind: Literal["llm"]
     backend: Literal["transformers"] = "transformers"
-    kv_pages: Annotated[int, Field(ge=8, description="Pages of the KV cache")] = 1024
+    kv_pages: Annotated[
+        int | None,
+        Field(
+            ge=8,
+            description="Pages of the KV cache; by default 1024, on a GPU what there is room for",
+        ),
+    ] = None
     kv_page_tokens: Annotated[Count, Field(description="Tokens of one page")] = 16
-    batch_tokens: Annotated[Count, Field(description="Tokens of one step, at most")] = 1024
+    batch_tokens: Annotated[
+        Count | None,
+        Field(description="Tokens of one step, at most; by default 1024, on a GPU 2048"),
+    ] = None
+    gpu_memory_utilization: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=1,
+            description="Part of the GPU's memory that it may take, with its weights; by default "
+            "half of what is free beside them",
+        ),
+    ] = None
+    enforce_eager: Annotated[bool, Field(description="No CUDA graphs")] = False
 
 
 class SentenceTransformersEmbedder(ModelSettings):
@@ -163,16 +190,22 @@ class FakeLLM(FakeSettings):
     """A fake language model: its answers depend on the prompt, and on how they are sampled."""
 
     noun: ClassVar[str] = "a fake engine of kind llm"
-    sampling: ClassVar[frozenset[str] | None] = frozenset({"temperature", "top_p", "stop", "seed"})
+    sampling: ClassVar[frozenset[str] | None] = SAMPLING
+    grammars: ClassVar[frozenset[str] | None] = GRAMMARS
 
     kind: Literal["llm"]
     per_token_ms: Annotated[Milliseconds, Field(description="Time of each token of a prompt")] = 0
     context_tokens: Annotated[Count, Field(description="Prompt and answer, at most")] = 8192
     kv_tokens: Annotated[Count, Field(description="Tokens of all running requests")] = 65536
     max_requests: Annotated[Count, Field(description="Requests that run at once")] = 64
-    structured: Annotated[
-        bool, Field(description="Answers have the shape that is asked for; else they are lines")
-    ] = True
+    structured_outputs: Annotated[
+        Literal["none"] | None,
+        Field(description="none: answers are lines whatever is asked for, and checked only"),
+    ] = None
+    adapters: Annotated[
+        dict[str, str],
+        Field(description="Name -> anything; each gives answers of its own"),
+    ] = {}
 
 
 class FakeEmbedder(FakeBatchSettings):
@@ -222,7 +255,8 @@ class SimulatedLLM(SimulatedSettings):
     """A simulated language model: answers of random lengths that a seed and the prompt give."""
 
     noun: ClassVar[str] = "a simulated engine of kind llm"
-    sampling: ClassVar[frozenset[str] | None] = frozenset({"temperature", "top_p", "stop", "seed"})
+    sampling: ClassVar[frozenset[str] | None] = SAMPLING
+    grammars: ClassVar[frozenset[str] | None] = GRAMMARS
 
     kind: Literal["llm"]
     answer_tokens: Annotated[
@@ -233,6 +267,7 @@ class SimulatedLLM(SimulatedSettings):
         dict[str, int],
         Field(description="Primitive or workflow:primitive -> lines of its answers; else one text"),
     ] = {}
+    adapters: Annotated[dict[str, str], Field(description="Name -> anything")] = {}
     spread: Annotated[
         float, Field(ge=0, description="Sigma of the log-normal lengths; 0: all are the mean")
     ] = 0.5

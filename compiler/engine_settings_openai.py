@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
-from teola.compiler.engine_settings import BatchTokens, Count, EngineSettings
+from teola.compiler.engine_settings import SAMPLING, BatchTokens, Count, EngineSettings
 
 OPENAI_URL = "https://api.openai.com/v1"
 """OpenAI's own server."""
@@ -68,7 +68,8 @@ class OpenAILLM(OpenAISettings):
     """A language model on a server that speaks OpenAI's protocol."""
 
     noun: ClassVar[str] = "an engine of kind llm on openai"
-    sampling: ClassVar[frozenset[str] | None] = frozenset({"temperature", "top_p", "stop", "seed"})
+    sampling: ClassVar[frozenset[str] | None] = SAMPLING
+    grammars: ClassVar[frozenset[str] | None] = frozenset()
 
     kind: Literal["llm"]
     api: Annotated[
@@ -84,9 +85,19 @@ class OpenAILLM(OpenAISettings):
     ] = None
     max_requests: Annotated[Count, Field(description="Requests that run at once, at most")] = 32
     structured_outputs: Annotated[
-        Literal["none", "json_schema", "vllm"],
-        Field(description="How the server is told what an answer must be, if it can be"),
-    ] = "none"
+        Literal["none", "json_schema", "vllm"] | None,
+        Field(
+            description="How the server is told what an answer must be; none: it is not, and "
+            "answers are checked only. Without it json, json_list, choice and bool are refused"
+        ),
+    ] = None
+    adapters: Annotated[
+        dict[str, str],
+        Field(
+            default_factory=dict,
+            description="Name -> what the server calls the model with that adapter",
+        ),
+    ]
     warm_ups: Annotated[
         bool,
         Field(

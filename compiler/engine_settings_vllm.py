@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from teola.compiler.engine_settings import Count, ModelSettings
+from teola.compiler.engine_settings import GRAMMARS, SAMPLING, Count, ModelSettings
 
 
 class VllmSettings(ModelSettings):
@@ -43,7 +43,8 @@ class VllmLLM(VllmSettings):
     """A language model on vLLM."""
 
     noun: ClassVar[str] = "an engine of kind llm on vllm"
-    sampling: ClassVar[frozenset[str] | None] = frozenset({"temperature", "top_p", "stop", "seed"})
+    sampling: ClassVar[frozenset[str] | None] = SAMPLING
+    grammars: ClassVar[frozenset[str] | None] = GRAMMARS
     model_kind: ClassVar[str] = "llm"
 
     kind: Literal["llm"]
@@ -51,8 +52,16 @@ class VllmLLM(VllmSettings):
         Count | None, Field(description="Requests in vLLM, waiting or running; more are put back")
     ] = None
     lora: Annotated[
-        str | None, Field(description="Local folder with a LoRA adapter that all calls use")
+        str | None,
+        Field(description="Local folder with a LoRA adapter for calls that name no other"),
     ] = None
+    adapters: Annotated[
+        dict[str, str],
+        Field(
+            default_factory=dict,
+            description="Name -> local folder with a LoRA adapter, for modules with adapter:",
+        ),
+    ]
 
 
 class VllmEmbedder(VllmSettings):

@@ -146,10 +146,12 @@ def orders_ingest(config: Mapping[str, object]) -> bool:
 def portable(config: EngineSettings | Mapping[str, object]) -> dict[str, Json]:
     """Return canonical settings as a plan holds them: a local folder is bound at run time. That
     there is one, an engine with weights tells by its ``model``, any other by an empty path; and an
-    empty ``lora`` tells that there is an adapter."""
-    found = canonical(config)
-    if found.get("lora") is not None:
-        found["lora"] = ""
+    empty ``lora``, or an empty one of the ``adapters``, tells that there is an adapter."""
+    settings = config if isinstance(config, EngineSettings) else _validated(config)
+    found = canonical(settings)
+    if isinstance(settings, VllmLLM):
+        found["lora"] = settings.lora and ""
+        found["adapters"] = dict.fromkeys(settings.adapters, "")
     if found.get("path") is None:
         return found
     return {**found, "path": None if "model" in found else ""}

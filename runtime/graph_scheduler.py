@@ -12,6 +12,7 @@ from teola.compiler.errors import TeolaError
 from teola.compiler.graph.pgraph import INPUTS, Const, Primitive, Ref
 from teola.runtime.errors import ModelError, ModuleError, RunError
 from teola.runtime.instance.blueprint import Blueprint, Prepared
+from teola.runtime.instance.context import TaskContext
 from teola.runtime.instance.generate import GenerateRun
 from teola.runtime.instance.primitive import PrimitiveRun, ScanRun
 from teola.runtime.instance.query import Query
@@ -20,11 +21,11 @@ from teola.runtime.instance.run import Run
 from teola.runtime.instance.scope import Scope, source_key
 from teola.runtime.instance.standing import learn
 from teola.runtime.instance.warm import WarmRun
-from teola.runtime.keys import digest, of_json, of_port
+from teola.runtime.keys import Key, digest, of_json, of_port
 from teola.runtime.outlook import Outlook
 from teola.runtime.pool import EnginePool
 from teola.runtime.pool_engine import PooledEngine
-from teola.runtime.values import Cell, Key, Source
+from teola.runtime.values import Cell, Source
 from teola.runtime.work.cpu import run_cpu
 from teola.runtime.work.items import (
     discard_items,
@@ -54,6 +55,7 @@ class GraphScheduler:
     ) -> None:
         self.pool, self.blueprint, self.engines, self.share = pool, blueprint, engines, share
         self.seed = seed
+        self.contexts: dict[str, TaskContext] = {}
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time
         self.actions: deque[Callable[[], None]] = deque()
@@ -200,10 +202,15 @@ class GraphScheduler:
             kind = FORMS.get(prepared.form, PrimitiveRun)
         run = kind(prepared, scope, sources, key, self)
         run.home = self.engines.get(prepared.place.engine or "")
-        for index, (_, operand) in enumerate(prepared.inputs):
-            before = scope.runs.get(operand.node) if isinstance(operand, Ref) else None
-            if before is not None and not before.over:
-                run.upstream += ((index, before),)
+        run.upstream = tuple(
+            [
+                (index, before)
+                for index, (_, operand) in enumerate(prepared.inputs)
+                if isinstance(operand, Ref)
+                and (before := scope.runs.get(operand.node)) is not None
+                and not before.over
+            ]
+        )
         return run
 
     def execute(self, run: Run, group: int, inputs: dict[str, Any]) -> None:

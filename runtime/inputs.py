@@ -20,6 +20,10 @@ from teola.runtime.keys import digest, of_input
 from teola.runtime.operations.collections import CollectionHandle
 from teola.runtime.values import Cell, constant
 
+INLINE_TEXTS = 8
+INLINE_CHARACTERS = 20_000
+"""Given texts of no more are taken at once: going to a thread would take longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class BoundInputs:
@@ -92,9 +96,17 @@ def checked(port: InputPort, value: Any) -> Any:
 
 
 async def _documents(port: InputPort, value: Any, base: Path | None) -> Documents:
-    if isinstance(value, Documents):
+    if isinstance(value, Documents) or _short(value):
         return documents_of(port, value, base)
     return await asyncio.to_thread(documents_of, port, value, base)
+
+
+def _short(value: Any) -> bool:
+    """Whether it is a few texts that are given as they are: reading them takes no time."""
+    items = value if isinstance(value, list | tuple) else (value,)
+    if len(items) > INLINE_TEXTS or not all(isinstance(item, dict) for item in items):
+        return False
+    return sum(len(str(item.get("text"))) for item in items) <= INLINE_CHARACTERS
 
 
 def documents_of(port: InputPort, value: Any, base: Path | None) -> Documents:

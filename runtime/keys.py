@@ -6,7 +6,8 @@ import json
 from hashlib import blake2b
 from typing import Any
 
-from teola.runtime.values import Key
+Key = bytes
+"""A content key: equal keys stand for equal values."""
 
 SIZE = 16
 

@@ -15,13 +15,13 @@ from teola.runtime.errors import Overloaded, RunError
 from teola.runtime.events import EngineStatus
 from teola.runtime.instance.run import Run
 from teola.runtime.instance.scope import Scope
+from teola.runtime.keys import Key
 from teola.runtime.observing.engine_watch import EngineWatch
 from teola.runtime.observing.observations import EngineFacts, QueryRefused
 from teola.runtime.observing.observers import Observers, T
 from teola.runtime.policies import DEFAULT_POLICY, POLICIES, make_policy
 from teola.runtime.pool_engine import PooledEngine, Wrap
 from teola.runtime.replica import Replica
-from teola.runtime.values import Key
 
 RETAINED_BYTES = 1 << 30
 CLOSE_S = 5.0

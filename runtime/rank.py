@@ -12,6 +12,7 @@ class Rank(NamedTuple):
     ``depth`` counts the primitives on the longest path to the output (Algorithm 2);
     ``left_ms`` is the estimated engine time that the whole query still needs, ``item_ms`` that of
     one item of this task, and ``path_ms`` that on the longest path from this task to the output.
+    From ``knee`` items on, a larger batch hardly saves anything (0: the engine batches by itself).
     """
 
     query: int = 0
@@ -20,6 +21,7 @@ class Rank(NamedTuple):
     left_ms: float = 0.0
     path_ms: float = 0.0
     item_ms: float = 0.0
+    knee: int = 0
 
 
 UNRANKED = Rank()

@@ -14,6 +14,7 @@ from typing import Any
 from teola.compiler.engines import identity
 from teola.runtime.engines.protocol import (
     Capabilities,
+    Chances,
     Emit,
     Failure,
     Generate,
@@ -61,7 +62,7 @@ def item_key(engine: str, request: Request, item: Any) -> bytes:
 
 def call_key(engine: str, call: Generate) -> bytes:
     """What stands for one LLM call."""
-    how = repr((call.sampling, call.grammar))
+    how = repr((call.sampling, call.grammar, call.adapter))
     asked = [list(call.tokens), call.max_tokens, call.ignore_eos, how]
     return digest(engine.encode(), of_json(asked))
 
@@ -82,6 +83,7 @@ class Recorder:
         self.calls: dict[str, Generate] = {}
         self.tokens: dict[str, list[int]] = {}
         self.texts: dict[str, str] = {}
+        self.chances: dict[str, tuple[Chances, ...]] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.handle, name)
@@ -116,11 +118,14 @@ class Recorder:
         self.tokens[event.id] += event.tokens
         if event.text is not None:
             self.texts[event.id] = self.texts.get(event.id, "") + event.text
-        answer = (tuple(self.tokens[event.id]), event.finish_reason, self.texts.get(event.id))
+        chances = self.chances[event.id] = (*self.chances.get(event.id, ()), *event.chances)
+        said = self.texts.get(event.id)
+        answer = (tuple(self.tokens[event.id]), event.finish_reason, said, chances)
         self.record.answers[call_key(self.engine, call)] = answer
         if event.finish_reason is not None or event.failure is not None:
             del self.calls[event.id], self.tokens[event.id]
             self.texts.pop(event.id, None)
+            del self.chances[event.id]
 
     async def submit(self, requests: Sequence[Generate]) -> None:
         """Send calls."""
@@ -185,8 +190,9 @@ class Replayer:
         answer = self._answer(call_key(self.engine, request))
         if isinstance(answer, Failure):
             return TokenEvent(request.id, (), failure=answer)
-        tokens, finish_reason, text = answer
-        return TokenEvent(request.id, tokens, finish_reason or "stop", text=text)
+        tokens, finish_reason, text, chances = answer
+        reason = finish_reason or "stop"
+        return TokenEvent(request.id, tokens, reason, text=text, chances=chances)
 
     async def abort(self, ids: Sequence[str]) -> None:
         """Nothing runs."""

@@ -6,9 +6,8 @@ import asyncio
 import json
 from typing import Any
 
-from teola.runtime.keys import digest
+from teola.runtime.keys import Key, digest
 from teola.runtime.sent import Sent
-from teola.runtime.values import Key
 
 REFUSED_S = 600.0
 MOST = 256

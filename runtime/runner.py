@@ -10,8 +10,9 @@ from typing import Any, Self
 from uuid import uuid4
 
 from teola.compiler.api import DEFAULT_LEVEL, compile_workflow
+from teola.compiler.errors import TeolaError
 from teola.compiler.plan import Plan
-from teola.runtime.errors import DeadlineExceeded, QueryCancelled, RunError
+from teola.runtime.errors import DeadlineExceeded, QueryCancelled, RunError, UnsupportedError
 from teola.runtime.events import EngineStatus, Event, Listener, RunFinished, Warned
 from teola.runtime.graph_scheduler import GraphScheduler
 from teola.runtime.inputs import BoundInputs, bind_inputs, check_names
@@ -19,7 +20,7 @@ from teola.runtime.instance.blueprint import prepare
 from teola.runtime.instance.query import Query
 from teola.runtime.pool import EnginePool
 from teola.runtime.pool_engine import PooledEngine
-from teola.runtime.requirements import check_requirements
+from teola.runtime.requirements import check_requirements, check_started
 from teola.runtime.result import RunResult
 from teola.runtime.stream import EventStream
 
@@ -61,6 +62,8 @@ class Runner:
         self._own_pool = pool is None
         self._scheduler: GraphScheduler | None = None
         self._queries: set[Query] = set()
+        self._unchecked: dict[str, PooledEngine] = {}
+        self._refused: UnsupportedError | None = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -84,22 +87,26 @@ class Runner:
     def _started(self) -> GraphScheduler:
         if self._scheduler is None:
             raise RunError(NOT_STARTED)
+        self._check_refused()
         return self._scheduler
 
     @property
     def lost(self) -> bool:
-        """Whether an engine of the plan has been given up: no later query can end well."""
+        """Whether no later query can end well: an engine of the plan has been given up, or lacks
+        what the plan asks for."""
         engines = self._scheduler.engines.values() if self._scheduler is not None else ()
-        return any(engine.error is not None for engine in engines)
+        return self._refused is not None or any(engine.error is not None for engine in engines)
 
     async def start(self) -> None:
         """Let the engines start; returns at once, runs wait for what they need.
 
         Raises:
-            UnsupportedError: the plan asks for what a backend lacks.
+            UnsupportedError: the plan asks for what a backend lacks. What only a started engine
+                tells, all runs raise once it has started.
         """
         if self._scheduler is not None:
             return
+        self._refused = None
         check_requirements(self.plan.graph)
         self._pool = self._pool or EnginePool()
         if self.on_engine is not None:
@@ -108,10 +115,30 @@ class Runner:
             engines = self._engines(self._pool)
             identities = {name: engine.identity for name, engine in engines.items()}
             blueprint = prepare(self.plan.graph, identities)
+            self._unchecked = dict(engines)
+            for engine in engines.values():
+                engine.when_ready(self._some_are_ready)
+            self._check_refused()
         except BaseException:
             await self.close()
             raise
         self._scheduler = GraphScheduler(self._pool, blueprint, engines, self.share, self.seed)
+
+    def _some_are_ready(self, _: TeolaError | None = None) -> None:
+        """Engines that have started are asked what they have before anything is sent to them."""
+        ready = [name for name, engine in self._unchecked.items() if engine.ready]
+        for name in ready:
+            try:
+                check_started(self.plan.graph, name, self._unchecked.pop(name).capabilities)
+            except UnsupportedError as refused:
+                self._refused = refused
+                for query in tuple(self._queries):
+                    query.fail(refused)
+
+    def _check_refused(self) -> None:
+        self._some_are_ready()
+        if self._refused is not None:
+            raise UnsupportedError(str(self._refused))
 
     def _engines(self, pool: EnginePool) -> dict[str, PooledEngine]:
         used = {getattr(node, "engine", None) for node in self.plan.graph.nodes}
@@ -203,6 +230,7 @@ class Runner:
             bound = await self._bind(inputs, deadline)
             if self._scheduler is not scheduler:
                 raise QueryCancelled("the runner was closed")
+            self._check_refused()
         except BaseException:
             pool.leave()
             raise

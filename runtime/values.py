@@ -7,9 +7,7 @@ from typing import Any
 
 from teola.compiler.graph.pgraph import Json
 from teola.runtime.errors import RunError
-
-Key = bytes
-"""A content key: equal keys stand for equal values."""
+from teola.runtime.keys import Key, of_port
 
 
 class Cell:
@@ -18,7 +16,8 @@ class Cell:
     ``items`` is the list so far (list ports only), ``value`` the whole once ``done``. Text ports
     pass on deltas to ``on_text`` while they are decoded. ``readers`` counts the consumers still
     to come: at zero the value is dropped, unless ``pinned``. ``length`` is that of a list that has
-    ended, dropped or not.
+    ended, dropped or not. ``owner`` is the content key of the run that it is the ``port`` of, or
+    its own where it is none.
     """
 
     __slots__ = (
@@ -26,19 +25,20 @@ class Cell:
         "dropped",
         "followers",
         "items",
-        "key",
         "length",
         "on_done",
         "on_growth",
         "on_text",
+        "owner",
         "pinned",
+        "port",
         "readers",
         "text",
         "value",
     )
 
-    def __init__(self, key: Key | None = None, is_list: bool = False) -> None:
-        self.key = key
+    def __init__(self, owner: Key | None = None, is_list: bool = False, port: str = "") -> None:
+        self.owner, self.port = owner, port
         self.items: list[Any] | None = [] if is_list else None
         self.length: int | None = None
         self.value: Any = None
@@ -51,6 +51,11 @@ class Cell:
         self.on_growth: tuple[Callable[[], None], ...] = ()
         self.on_text: tuple[Callable[[str], None], ...] = ()
         self.followers: tuple[Cell, ...] = ()
+
+    @property
+    def key(self) -> Key | None:
+        """Its content key: made where it is asked for, most are not."""
+        return of_port(self.owner, self.port) if self.owner and self.port else self.owner
 
     def extend(self, items: list[Any]) -> None:
         """Add items to a list port."""

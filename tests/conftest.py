@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def pytest_addoption(parser):
     """``--vllm`` runs what needs vLLM, whose environment is another one, and nothing else."""
     parser.addoption("--vllm", action="store_true", help="run the tests that need vLLM")
+    parser.addoption("--device", default="cuda", help="where tests/gpu runs: cuda, cuda:1, cpu")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -34,9 +35,9 @@ def pytest_collection_modifyitems(config, items):
         parts[item.get_closest_marker("vllm") is not None].append(item)
     items[:] = parts[config.getoption("vllm")]
     config.hook.pytest_deselected(items=parts[not config.getoption("vllm")])
-    if shutil.which("nvidia-smi"):
+    if shutil.which("nvidia-smi") or config.getoption("--device") == "cpu":
         return
-    without_gpu = pytest.mark.skip(reason="no NVIDIA driver on this machine")
+    without_gpu = pytest.mark.skip(reason="no NVIDIA driver on this machine: make test-gpu")
     for item in items:
         if "gpu" in item.keywords:
             item.add_marker(without_gpu)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 
 from teola.runtime.engines.fakes.llm import answer
+from teola.runtime.engines.made_up import likely
+from teola.runtime.engines.protocol import Grammar
 from teola.runtime.engines.tokenizer.fake import END, ByteTokenizer
 
 PART = 16
 """Tokens of a part of a stream."""
+ADAPTED = "tiny-"
+"""What the names of models with an adapter begin with."""
 NEWLINE = ord("\n")
 """What an answer that is not cut off ends with."""
 VOCABULARY = 100_000
@@ -39,6 +43,8 @@ def choices(body, prompt, *, tells_tokens):
         room -= len(said)
         if found and room <= 0:
             break
+    if body.get("logprobs") and "structured_outputs" in body:
+        parts[0]["logprobs"] = _told(body, text)
     parts[-1]["finish_reason"] = "stop" if found else reason
     if parts[-1]["finish_reason"] == "stop" and "token_ids" in parts[-1]:
         parts[-1]["token_ids"] = [*parts[-1]["token_ids"], END]
@@ -51,7 +57,10 @@ def _tokens(body, prompt):
         return list(shaped.encode()), "stop"
     ignored = body.get("ignore_eos", False)
     drawn = (body.get("seed", 0) % 256,) if body.get("temperature") else ()
-    tokens = list(answer([*prompt, *drawn], body["max_tokens"], ignore_eos=ignored))
+    model = body["model"]
+    adapter = model.removeprefix(ADAPTED) if model.startswith(ADAPTED) else None
+    asked = [*prompt, *drawn]
+    tokens = list(answer(asked, body["max_tokens"], ignore_eos=ignored, adapter=adapter))
     return tokens, "length" if ignored or tokens[-1] != NEWLINE else "stop"
 
 
@@ -61,9 +70,21 @@ def _shaped(body):
         return body["structured_outputs"]["choice"][0]
     if "response_format" in body:
         schema = body["response_format"]["json_schema"]["schema"]
+        if "enum" in schema:
+            return json.dumps(schema["enum"][0])
         values = {name: one.get("enum", [0])[0] for name, one in schema["properties"].items()}
         return json.dumps(values)
     return None
+
+
+def _told(body, text):
+    """How likely each choice was, as if it were one token."""
+    (step,) = likely(Grammar(choices=tuple(body["structured_outputs"]["choice"])), text)
+    could = [{"token": token, "logprob": log} for token, log in step]
+    if "messages" in body:
+        return {"content": [{**could[0], "top_logprobs": could[: body["top_logprobs"]]}]}
+    top = dict(step[: body["logprobs"]])
+    return {"tokens": [text], "token_logprobs": [step[0][1]], "top_logprobs": [top]}
 
 
 def _part(body, text, tokens):

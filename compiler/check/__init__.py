@@ -11,10 +11,10 @@ from teola.compiler.check.context import Context, Draft
 from teola.compiler.check.engines import check_defaults, choose_engines
 from teola.compiler.check.files import folder_of
 from teola.compiler.check.model_paths import locate_models
+from teola.compiler.check.needs import check_needs
 from teola.compiler.check.order import chain, read_needs
 from teola.compiler.check.ports import lint_unused, read_inputs, read_outputs
 from teola.compiler.check.prompts import check_prompts
-from teola.compiler.check.sampling import check_sampling
 from teola.compiler.check.settings import find_definition, read_settings
 from teola.compiler.check.sizes import check_sizes
 from teola.compiler.check.text_limits import lint_limits
@@ -72,7 +72,7 @@ def _check_meaning(
         choose_engines(context, module, inherited=inherits_engines(module))
     for module in modules:
         check_collection(context, module)
-        check_sampling(context, module)
+        check_needs(context, module)
         check_sizes(context, module)
         check_prompts(context, module)
     outputs = read_outputs(context)

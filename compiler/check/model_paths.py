@@ -36,15 +36,20 @@ def locate_models(
             if isinstance(engine, ModelSettings):
                 check_folder(path, place, span, diagnostics)
             found[name] = engine.model_copy(update={"path": str(place)})
-    return {name: _with_lora(tree, name, engine, folder) for name, engine in found.items()}
+    return {name: _with_adapters(tree, name, engine, folder) for name, engine in found.items()}
 
 
-def _with_lora(
+def _with_adapters(
     tree: LocatedTree, name: str, engine: EngineSettings, folder: Path | None
 ) -> EngineSettings:
-    """The engine with the absolute path of its LoRA adapter, if it has one."""
-    span = tree.value_span(("engines", name, "lora"))
-    base = Path.cwd() if span.source.name == OPTION else folder
-    if base is None or not isinstance(engine, VllmLLM) or engine.lora is None:
+    """The engine with the absolute paths of its LoRA adapters."""
+
+    def whole(path: str | None, *keys: str) -> str | None:
+        span = tree.value_span(("engines", name, *keys))
+        base = Path.cwd() if span.source.name == OPTION else folder
+        return path if base is None or not path else str(located(path, base))
+
+    if not isinstance(engine, VllmLLM):
         return engine
-    return engine.model_copy(update={"lora": str(located(engine.lora, base))})
+    adapters = {key: whole(path, "adapters", key) for key, path in engine.adapters.items()}
+    return engine.model_copy(update={"lora": whole(engine.lora, "lora"), "adapters": adapters})

@@ -6,9 +6,9 @@ C is the longest path over data and effect edges on which a map or scan costs it
 item (perfect pipelining) and everything else its own; W_e is the engine's work at its best batch
 size, R_e its replicas, h_e and t_e the least time before its first and after its last work. A
 collection lives on one replica of its store: the work on each, undivided, is a bound of its own.
-Order edges do not count. Costs are those of ``estimate``: an engine's best batch is its efficient
-one, or all there is to do where that is less; an LLM's is all of its calls, or as many as it runs
-at once; its prompts are prefilled together.
+Order edges do not count. Costs are those of ``estimate``: an engine's best batch is the one that
+takes least for an item, of those that are no bigger than its efficient one or than all there is to
+do; an LLM's is one of its calls, as many as can run at once; its prompts are prefilled together.
 
 The same holds for some of an engine's tasks alone: those that cannot begin before some time, and
 those after which some time must pass. The time before a task, and after one, is at least the path,
@@ -17,8 +17,9 @@ what each engine has to do before it, or after it: these are the heads and tails
 relaxations (Carlier and Pinson, 1989).
 ``path_only`` leaves gates and such sets of tasks out, which is the plain formula.
 
-A prefill costs its whole prompt, but where the graph has a warm-up for it, what is left after the
-longest one, and a prefix that several calls share is prefilled once: so the bound of a graph is one
+A prefill costs its prompt without the fixed head, if that is cached, but where the graph has a
+warm-up for it, what is left after the longest one, and a prefix that several calls share is
+prefilled once: so the bound of a graph is one
 for every schedule of *that* graph, and the one to report is that of the optimised graph.
 """
 
@@ -32,9 +33,11 @@ from typing import TypeAlias
 from teola.compiler.cost.collection import Collections
 from teola.compiler.cost.costs import CPU, Costs
 from teola.compiler.cost.gates import Gate, gates
-from teola.compiler.cost.profile import Profiles
+from teola.compiler.cost.profile import Entry, Profiles
+from teola.compiler.cost.servers import efficient_batch
 from teola.compiler.cost.sizes import Sizes
 from teola.compiler.cost.work import (
+    Company,
     context_tokens,
     decode_steps,
     least_work_ms,
@@ -107,7 +110,8 @@ class _Relaxation:
         self.egraph, self.costs, self.path_only = egraph, costs, path_only
         found = () if path_only else gates(egraph)
         self.collections = Collections(egraph.graph)
-        self.own = {task.id: _least_ms(egraph, costs, task) for task in egraph.tasks}
+        self.company = Company(egraph, costs)
+        self.own = {task.id: _least_ms(egraph, costs, self.company, task) for task in egraph.tasks}
         self.heads: dict[str, float] = {}
         self.tails: dict[str, float] = {}
         self._find_heads(found)
@@ -218,7 +222,7 @@ class _Relaxation:
         return min(self.heads[task.id] for task in tasks)
 
     def _work(self, tasks: Sequence[Task]) -> float:
-        return least_work_ms(self.egraph, self.costs, tasks)
+        return least_work_ms(self.egraph, self.costs, tasks, self.company)
 
     def _tail(self, tasks: Sequence[Task]) -> float:
         return min(self.tails[task.id] for task in tasks if task.form != "hint")
@@ -239,17 +243,24 @@ def _late(egraph: EGraph, tasks: Sequence[Task], *times: Times) -> Iterator[Sequ
             yield [one for name, unit in units.items() if of_unit[name] >= least for one in unit]
 
 
-def _least_ms(egraph: EGraph, costs: Costs, task: Task) -> float:
+def _least_ms(egraph: EGraph, costs: Costs, company: Company, task: Task) -> float:
     """What a task costs on a path."""
     entry = costs.entry(task)
     if entry is None or not task.items or task.form == "hint":
         return 0.0
-    if task.form == "prefill":
-        return entry.latency_ms(1, rest_tokens(egraph, task))
-    if task.form == "decode":
-        return decode_steps(task) * entry.latency_ms(1, context_tokens(egraph, task))
-    if task.form != "whole":
-        return entry.latency_ms(1, task.tokens)
     home = costs.home(task)
+    if task.form == "prefill":
+        return _in_company_ms(entry, 1, rest_tokens(egraph, task), company.prompts[home])
+    if task.form == "decode":
+        context, most = context_tokens(egraph, task), company.sequences[home]
+        return decode_steps(task) * _in_company_ms(entry, 1, context, most)
+    most = task.items if home == CPU else efficient_batch(entry, costs.settings(task.engine))
+    if task.form != "whole":
+        return _in_company_ms(entry, 1, task.tokens, most)
     machines = 1 if costs.stores(home) else costs.replicas(home)
-    return entry.latency_ms(ceil(task.items / machines), task.tokens)
+    return _in_company_ms(entry, ceil(task.items / machines), task.tokens, most)
+
+
+def _in_company_ms(entry: Entry, items: int, tokens: float, most: int) -> float:
+    """The least that a batch takes which has such items among its ``most``."""
+    return entry.least_scale(most) * (entry.base_ms + items * entry.added_ms(tokens))

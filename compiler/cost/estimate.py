@@ -1,19 +1,19 @@
 """``estimate``: how long one query takes, by a small simulation of its e-graph on the engines.
 
 Every replica of an engine serves one batch at a time; what waits is taken oldest first, by the one
-that is free. With the profile's entry of operation and engine (``Entry.latency_ms``), a batch of n
-items of t tokens takes
+that is free. With the profile's entry of operation and engine, a batch of n items of t tokens takes
+``Entry.latency_ms``, about
 
     base_ms + n * (item_ms + t * token_ms)
 
 where n is at most the engine's ``batch_size``, or the entry's knee. All work on a collection is
 done by one replica of its store. LLMs batch continuously (see ``llm_server`` and ``llm_machine``):
-a prefill of t new tokens takes ``base_ms + item_ms + t * token_ms`` and gives the first token; each
-further token is one decode step of the n sequences that run on its replica, ``base_ms + n *
-(item_ms + c * token_ms)`` for contexts of c tokens; a warm-up that ended before its call, and on
-its replica, makes that call's prefill cost only its new tokens. Operations without an engine take
-no time, or their entry's, one after another.
-Engines are up and nothing else uses them. The same e-graph and profiles give the same figures.
+a prefill of t new tokens is one item and gives the first token; each further token is one decode
+step of the n sequences that run on its replica; a warm-up that ended before its call, and on its
+replica, makes that call's prefill cost only its new tokens. Operations without an engine take no
+time, or their entry's, one after another.
+Engines are up, have served such a query before (the fixed heads of prompts are cached where
+engines keep prefixes) and do nothing else. The same e-graph and profiles give the same figures.
 """
 
 from __future__ import annotations

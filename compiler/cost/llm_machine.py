@@ -29,8 +29,8 @@ class _Step:
 class LlmMachine:
     """A step takes prompt tokens up to its budget, requests before warm-ups, and one token of every
     sequence that decodes. It costs the prefill of the chunks (its base once, where a prompt
-    begins), or a decode step's base if that is more (the weights are read once for both), and for
-    each sequence that decodes its item and its context. A prefill gives the first token. Steps
+    begins), or a decode step's base if that is more (the weights are read once for both), and what
+    the sequences that decode add to that base. A prefill gives the first token. Steps
     without prompts are taken together, up to the next event.
 
     ``held`` are the KV tokens of calls from when they are sent to their last token, ``prompts``
@@ -114,14 +114,14 @@ class LlmMachine:
         if self.filling:
             self._fill()
         elif self.decoding:
-            ms = self.decode.base_ms + self._decoding_ms()
+            ms = self._decode_ms()
             steps = min(self.decoding.values())
             self._run(_Step(self.simulation.now, ms, steps, (), tuple(self.decoding)))
 
-    def _decoding_ms(self) -> float:
-        """What the sequences that decode add to a step."""
-        found = (self.contexts[one] for one in self.decoding)
-        return sum(self.decode.item_ms + context * self.decode.token_ms for context in found)
+    def _decode_ms(self) -> float:
+        """One step of the sequences that decode."""
+        added = sum(self.decode.added_ms(self.contexts[one]) for one in self.decoding)
+        return self.decode.batch_ms(len(self.decoding), added)
 
     def _fill(self) -> None:
         """One step with chunks of the prompts that are being filled, requests first."""
@@ -133,13 +133,14 @@ class LlmMachine:
             count = min(room, self.filling[task])
             if count:
                 chunks.append((task, count))
-                cost += count * self.prefill.token_ms
+                cost += self.prefill.added_ms(self.prompts[task]) * count / self.prompts[task]
             room -= count
         fresh = {task for task, _ in chunks} - self.begun
         self.begun |= fresh
-        cost += len(fresh) * self.prefill.item_ms + (self.prefill.base_ms if fresh else 0)
+        cost = self.prefill.scale(len(chunks)) * (cost + (self.prefill.base_ms if fresh else 0))
         if self.decoding:
-            cost = max(cost, self.decode.base_ms) + self._decoding_ms()
+            base = self.decode.base_ms
+            cost = max(cost, base) + max(0.0, self._decode_ms() - base)
         self._run(_Step(self.simulation.now, cost, 1, chunks, tuple(self.decoding)))
 
     def _run(self, step: _Step) -> None:
@@ -169,7 +170,7 @@ class LlmMachine:
 
 def prompt_budget(settings: Mapping[str, Json]) -> int:
     """Prompt tokens of one step at most."""
-    budget = settings.get("batch_tokens")
+    budget = settings.get("batch_tokens") or settings.get("max_num_batched_tokens")
     return budget if isinstance(budget, int) and budget > 0 else STEP_TOKENS
 
 

@@ -131,8 +131,8 @@ class LlmServer:
         return min(found, key=until_done)
 
     def _uncached(self, machine: LlmMachine, task: int) -> int:
-        """The tokens of a prompt that no warm-up computes or has computed there."""
+        """The tokens of a prompt that are not cached, and that no warm-up computes there."""
         warm = [hint for hint in self._warm_ups(task) if self.home.get(hint) is machine]
         tasks = self.simulation.tasks
         saved = max((tasks[hint].tokens for hint in warm), default=0)
-        return max(0, tasks[task].tokens - saved)
+        return max(0, tasks[task].tokens - max(saved, tasks[task].cached))

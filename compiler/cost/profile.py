@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from teola.compiler.cost.curve import Curves, curves
 from teola.compiler.errors import CompileError
 from teola.compiler.graph.pgraph import Json
 
@@ -41,8 +42,9 @@ class Point(_Model):
 class Entry(_Model):
     """What one operation costs on one engine.
 
-    A batch of n items of t tokens each takes ``base_ms + n * (item_ms + t * token_ms)``. For
-    ``decode`` that is one step of n sequences whose contexts have t tokens. ``knee`` is the
+    A batch of n items of t tokens each takes ``base_ms + n * (item_ms + t * token_ms)``; where
+    there are ``points``, what was measured counts, and the line says how it goes on beyond them.
+    For ``decode`` that is one step of n sequences whose contexts have t tokens. ``knee`` is the
     smallest batch from which a bigger one hardly raises the throughput. ``origin``: measured, or
     structural, a rough figure that only says what is dear and what is cheap.
     """
@@ -60,7 +62,60 @@ class Entry(_Model):
 
     def latency_ms(self, items: float, tokens: float = 0.0) -> float:
         """Milliseconds of one batch of ``items`` items of ``tokens`` tokens each."""
-        return self.base_ms + items * (self.item_ms + tokens * self.token_ms)
+        return self.batch_ms(items, items * self.added_ms(tokens))
+
+    def batch_ms(self, items: float, added_ms: float) -> float:
+        """Milliseconds of one batch of ``items`` items that add so much (``added_ms``)."""
+        return self.scale(items) * (self.base_ms + added_ms)
+
+    def added_ms(self, tokens: float) -> float:
+        """What an item of so many tokens adds to a batch."""
+        line = self.item_ms + tokens * self.token_ms
+        if self._curves is None:
+            return line
+        added = self._curves.added
+        last = added.x[-1]
+        if tokens <= last:
+            return added.at(tokens)
+        rate = added.y[-1] / last if last else 0.0
+        return added.y[-1] + (tokens - last) * max(self.token_ms, rate)
+
+    def scale(self, items: float) -> float:
+        """By how much more, or less, a batch of ``items`` takes than they add up to."""
+        return 1.0 if self._curves is None else self._curves.scale.at(items)
+
+    def least_scale(self, most: int) -> float:
+        """The least scale of batches of at most ``most`` items."""
+        if self._curves is None:
+            return 1.0
+        scale = self._curves.scale
+        ends = scale.at(1), scale.at(most)
+        return min(*ends, *(y for x, y in zip(scale.x, scale.y, strict=True) if x <= most))
+
+    def least_ms(self, tokens: float, together: int, most: int) -> float:
+        """What an item takes at least, where ``together`` of its like can be in a batch, which has
+        at most ``most`` items."""
+        added = self.added_ms(tokens)
+        if self._curves is None:
+            return self.base_ms / together + added
+        sizes = range(1, max(most, together) + 1)
+        return min(self.scale(n) * (self.base_ms / min(n, together) + added) for n in sizes)
+
+    @cached_property
+    def least_token_ms(self) -> float:
+        """What one more token of an item adds at least."""
+        if self._curves is None:
+            return self.token_ms
+        x, y = self._curves.added.x, self._curves.added.y
+        return min(
+            ((y[n + 1] - y[n]) / (x[n + 1] - x[n]) for n in range(len(x) - 1)),
+            default=self.token_ms,
+        )
+
+    @cached_property
+    def _curves(self) -> Curves | None:
+        measured = {(one.items, one.tokens): one.ms for one in self.points if one.ms}
+        return curves(measured, self.base_ms, self.item_ms) if measured else None
 
 
 class ProfileFile(_Model):

@@ -1,4 +1,5 @@
-"""How many tokens a prompt has, and how many of them come before a part that is not known yet.
+"""How many tokens a prompt has, how many of them come before a part that is not known yet, and how
+many an engine has cached that has served the workflow before.
 
 Given by the sizes, or estimated: the prompt is rendered for stand-ins of the right lengths, four
 characters a token. Where a template needs more than a stand-in has, its own text and its variables
@@ -10,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from math import ceil, prod
-from typing import Any
 
+from teola.compiler.cost.costs import priced
+from teola.compiler.cost.fixed_heads import fixed_characters
 from teola.compiler.cost.shapes import CHARACTERS, Shape, Shapes
+from teola.compiler.cost.stand_ins import stand_in
 from teola.compiler.graph.pgraph import Primitive
 from teola.compiler.prompts import PromptError, template
 
@@ -33,6 +36,7 @@ class PromptTokens:
     def __init__(self, shapes: Shapes) -> None:
         self.shapes = shapes
         self._whole: dict[str, int] = {}
+        self._fixed: dict[str, int] = {}
 
     def whole(self, call: Primitive) -> int:
         """The tokens of a call's prompt."""
@@ -45,9 +49,12 @@ class PromptTokens:
 
     def prefix(self, call: Primitive, known: frozenset[str]) -> int:
         """The tokens of a call's prompt before the first part that needs more than ``known``."""
+        return self._share(call, self._count(call, known))
+
+    def _share(self, call: Primitive, counted: int) -> int:
+        """What is ``counted`` of the estimate, of the prompt as long as it is."""
         estimate = self._estimate(call)
-        share = min(estimate, self._count(call, known)) / max(1, estimate)
-        return int(share * self.whole(call))
+        return int(min(estimate, counted) / max(1, estimate) * self.whole(call))
 
     def warmed(self, call: Primitive, known: frozenset[str]) -> int:
         """What a warm-up leaves of that prefix in the engine's cache: whole pages, where its
@@ -55,11 +62,23 @@ class PromptTokens:
         tokens, page = self.prefix(call, known), self.page(call)
         return max(0, tokens - UNSURE) // page * page if page else tokens
 
+    def cached(self, call: Primitive) -> int:
+        """What an engine that has served the workflow before has of a prompt in its cache, where
+        its settings say that it keeps one: the whole pages of the prompt's fixed head."""
+        page = self.page(call)
+        if not page:
+            return 0
+        if call.id not in self._fixed:
+            fixed = fixed_characters(call, self.shapes)
+            self._fixed[call.id] = 0 if fixed is None else CHAT + ceil(fixed / CHARACTERS)
+        known = min(self._share(call, self._fixed[call.id]), self.whole(call) - 1)
+        return max(0, known) // page * page
+
     def page(self, call: Primitive) -> int:
         """The tokens of one page of the KV cache; 0 where the engine's settings do not say."""
-        settings = self.shapes.graph.engines.get(call.engine or "", {})
-        page = settings.get("kv_page_tokens")
-        return page if isinstance(page, int) else 0
+        settings = priced(self.shapes.graph.engines.get(call.engine or "", {}))
+        pages = (settings.get(name) for name in ("kv_page_tokens", "block_size"))
+        return next((page for page in pages if isinstance(page, int) and page > 0), 0)
 
     def _count(self, call: Primitive, known: frozenset[str]) -> int:
         values = {name: self.shapes.of(call.inputs[name]) for name in known if name in call.inputs}
@@ -94,7 +113,7 @@ def _rendered(source: str, ready: int, parts: int, values: Mapping[str, Shape]) 
     made = template(source)
     used = {name: values[name] for name in made.variables if name in values}
     if sum(_length(shape) + prod(shape.dims) for shape in used.values()) <= LONGEST:
-        stand_ins = {name: _stand_in(shape, shape.dims) for name, shape in used.items()}
+        stand_ins = {name: stand_in(shape, shape.dims) for name, shape in used.items()}
         try:
             if ready == parts:
                 return len(made.render(stand_ins))
@@ -108,24 +127,3 @@ def _rendered(source: str, ready: int, parts: int, values: Mapping[str, Shape]) 
 
 def _length(shape: Shape) -> int:
     return CHARACTERS * prod(shape.dims) * shape.tokens
-
-
-def _stand_in(shape: Shape, dims: Sequence[int]) -> Any:
-    """A value of this shape: texts and records of the right length, or lists of them."""
-    if dims:
-        return [_stand_in(shape, dims[1:])] * dims[0]
-    text = "x" * (CHARACTERS * shape.tokens)
-    if shape.kind in ("chunk", "passage"):
-        return {
-            "id": "x",
-            "text": text,
-            "document": "document",
-            "index": 0,
-            "score": 0.5,
-            "rank": 1,
-        }
-    if shape.kind == "document":
-        return {"name": "document", "text": text}
-    if shape.kind == "message":
-        return {"role": "user", "content": text}
-    return 1 if shape.kind in ("int", "float", "bool") else text

@@ -83,14 +83,14 @@ def batch_tokens(settings: Mapping[str, Json]) -> int | None:
 
 def most_requests(settings: Mapping[str, Json]) -> int | None:
     """Calls that an LLM runs at once at most, where its settings say so."""
-    most = settings.get("max_requests")
+    most = settings.get("max_requests") or settings.get("max_num_seqs")
     return most if isinstance(most, int) and most > 0 else None
 
 
 class BatchServer:
     """An engine whose work is items: the oldest waiting ones of one operation make a batch of at
-    most the efficient size, which takes ``base_ms + sum of (item_ms + tokens * token_ms)`` of a
-    machine. ``left`` are the items of tasks that wait or run, ``last`` what machines did before."""
+    most the efficient size, which takes its ``Entry.batch_ms`` of a machine. ``left`` are the items
+    of tasks that wait or run, ``last`` what machines did before."""
 
     def __init__(self, simulation: Simulation, limits: Limits, machines: int = 1) -> None:
         self.simulation, self.limits = simulation, limits
@@ -114,7 +114,7 @@ class BatchServer:
         entry, room, tokens = self.limits[operation]
         room = min(room, self._share(operation))
         batch: list[tuple[int, int]] = []
-        cost = entry.base_ms
+        added = 0.0
         for task in self.queue:
             about = self.simulation.tasks[task]
             if about.operation != operation:
@@ -126,7 +126,7 @@ class BatchServer:
             if not count:
                 break
             batch.append((task, count))
-            cost += count * (entry.item_ms + about.tokens * entry.token_ms)
+            added += count * entry.added_ms(about.tokens)
             room -= count
             if not room:
                 break
@@ -135,6 +135,7 @@ class BatchServer:
                 self.simulation.begin(task, self.last[machine])
             self.waiting[task] -= count
         self.queue = deque(task for task in self.queue if self.waiting[task])
+        cost = entry.batch_ms(sum(count for _, count in batch), added)
         self.busy_ms += cost
         self.simulation.at(self.simulation.now + cost, lambda: self._end(machine, batch))
 

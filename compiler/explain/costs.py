@@ -32,6 +32,12 @@ def several(graph: PGraph, profiles: Profiles) -> Mapping[str, int]:
     return {name: count for name, count in counts.items() if count > 1}
 
 
+def cached_heads(prediction: Prediction) -> Mapping[str, int]:
+    """Call -> what of its prompt counts as cached since an earlier query."""
+    tasks = prediction.egraph.tasks
+    return {task.primitive: task.cached for task in tasks if task.form == "prefill" and task.cached}
+
+
 def _origin(entry: Entry | None, shipped: tuple[Entry, ...]) -> str:
     if entry is None:
         return "unknown"

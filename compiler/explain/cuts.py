@@ -43,13 +43,14 @@ def _once(hint: Primitive, call: Primitive) -> str:
 
 def _too_short(hint: Primitive, call: Primitive, prompts: PromptTokens) -> str:
     least = hint.config.get("min_new_tokens")
-    early = prompts.warmed(call, frozenset(hint.inputs))
+    early = max(0, prompts.warmed(call, frozenset(hint.inputs)) - prompts.cached(call))
     if not isinstance(least, int) or early >= least:
         return ""
     pages = " in whole pages of the KV cache" if prompts.page(call) else ""
+    new = " that no earlier query has left there" if prompts.cached(call) else ""
     return (
-        f" With these sizes that is {early} tokens{pages}, fewer than {least} (min-new-tokens): "
-        "not worth a request, so nothing is sent."
+        f" With these sizes that is {early} tokens{pages}{new}, fewer than {least} "
+        "(min-new-tokens): not worth a request, so nothing is sent."
     )
 
 

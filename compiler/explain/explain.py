@@ -5,7 +5,7 @@ from __future__ import annotations
 from teola.compiler.api import Compilation
 from teola.compiler.cost.sizes import Sizes
 from teola.compiler.explain.bound_fact import bound_fact
-from teola.compiler.explain.costs import cost_facts, several
+from teola.compiler.explain.costs import cached_heads, cost_facts, several
 from teola.compiler.explain.explanation import Explanation
 from teola.compiler.explain.path import path_steps
 from teola.compiler.explain.prediction import predict
@@ -43,6 +43,7 @@ def explain(
         tuple(size_facts(after.graph, given, measured)),
         cost_facts((before, after), profiles),
         several(after.graph, profiles),
+        cached_heads(after),
         bound_fact(before, after, sizes, profiles) if with_bound else None,
         run.beside(after) if run is not None else None,
     )

@@ -144,7 +144,8 @@ class RunFact:
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """All that ``teola explain`` knows of a compilation; ``replicas`` counts those of the engines
-    that have several."""
+    that have several, ``cached`` the tokens with which a call's prompt always begins, and which
+    count as being in its engine's cache since an earlier query."""
 
     workflow: str
     passes: tuple[PassStory, ...]
@@ -154,6 +155,7 @@ class Explanation:
     sizes: tuple[SizeFact, ...]
     costs: CostFacts
     replicas: Mapping[str, int]
+    cached: Mapping[str, int]
     bound: BoundFact | None = None
     run: RunFact | None = None
 

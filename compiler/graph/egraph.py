@@ -23,7 +23,8 @@ class Task:
     """One instance: a primitive, a region path (``("answer.refine[2]",)``) and a group.
 
     ``items`` are worked on, of ``tokens`` tokens each: of a prefill or a hint the tokens of the
-    prompt, of a decode the new tokens. ``first`` is the index of the first item in the whole list.
+    prompt (``cached`` of them are in the engine's cache since an earlier query), of a decode the
+    new tokens. ``first`` is the index of the first item in the whole list.
     ``after`` names the tasks it waits for; ``warmed_by`` the hints that can shorten it, which it
     never waits to begin.
     """
@@ -41,6 +42,7 @@ class Task:
     first: int = 0
     after: tuple[str, ...] = ()
     warmed_by: tuple[str, ...] = ()
+    cached: int = 0
 
 
 @dataclass(frozen=True)

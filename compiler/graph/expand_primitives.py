@@ -111,8 +111,9 @@ def call(
     """An LLM call: a prefill, and its decode, in parts where items leave early."""
     state = [name for name, one in tail.inputs.items() if _names_node(one, head.id)]
     inputs = union(unrolling.fixed(head, scope, ()), unrolling.fixed(tail, scope, state))
+    whole_tokens, cached = unrolling.prompts.whole(head), unrolling.prompts.cached(head)
     begun = unrolling.primitive(
-        head, scope, "prefill", None, union(waits, inputs), 1, unrolling.prompts.whole(head)
+        head, scope, "prefill", None, union(waits, inputs), 1, whole_tokens, cached=cached
     )
     outputs = OPERATIONS[tail.operation].outputs
     early = [
@@ -151,7 +152,8 @@ def hint(unrolling: Unrolling, node: Primitive, scope: Scope, waits: Waits) -> N
     least = node.config.get("min_new_tokens")
     least = least if isinstance(least, int) else 1
     tasks: list[int] = []
-    warmed, known, there = 0, set[str](), waits
+    cached = unrolling.prompts.cached(call)
+    warmed, known, there = cached, set[str](), waits
     names = list(node.inputs)
     for number, name in enumerate(names):
         known.add(name)
@@ -163,7 +165,7 @@ def hint(unrolling: Unrolling, node: Primitive, scope: Scope, waits: Waits) -> N
         tokens = unrolling.prompts.warmed(call, frozenset(known))
         if tokens - warmed < max(1, least):
             continue
-        task = unrolling.primitive(node, scope, "hint", len(tasks), there, 1, tokens)
+        task = unrolling.primitive(node, scope, "hint", len(tasks), there, 1, tokens, cached=cached)
         unrolling.warmed[task] = tuple(tasks)
         tasks.append(task)
         warmed = tokens

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import chain
 from typing import Literal
 
 from teola.compiler.graph.effects import effect_edges
 from teola.compiler.graph.module_graph import ModuleGraph, WorkflowOutput
-from teola.compiler.graph.pgraph import INPUTS, Edge, Node, OutputPort, PGraph, Ref
+from teola.compiler.graph.pgraph import (
+    INPUTS,
+    Edge,
+    Node,
+    OutputPort,
+    PGraph,
+    Primitive,
+    Ref,
+    Region,
+)
 from teola.compiler.modules.build import Build
+from teola.compiler.modules.output import PROBABILITIES
 
 
 def lower(graph: ModuleGraph) -> PGraph:
@@ -33,11 +45,12 @@ def lower(graph: ModuleGraph) -> PGraph:
         for needed in module.needs:
             edges.update(_between("effect", ends[needed][1], heads))
         before = tails or before
+    outputs = tuple(_output(output, ports) for output in graph.outputs)
     return PGraph(
         graph.name,
         graph.inputs,
-        tuple(_output(output, ports) for output in graph.outputs),
-        tuple(nodes),
+        outputs,
+        tuple(_telling(nodes, outputs)),
         frozenset(edges) | effect_edges(nodes, graph.engines),
         graph.engines,
         {module.id: module.definition.name for module in graph.modules},
@@ -67,6 +80,20 @@ def _ends(nodes: Sequence[Node]) -> tuple[list[str], list[str]]:
                 awaited.add(there)
     top = [node.id for node in nodes if not node.region]
     return [id_ for id_ in top if id_ not in waiting], [id_ for id_ in top if id_ not in awaited]
+
+
+def _telling(nodes: Sequence[Node], outputs: Sequence[OutputPort]) -> Iterable[Node]:
+    """The nodes; decodes whose probabilities something reads are to tell them."""
+    results = (node.results.values() for node in nodes if isinstance(node, Region))
+    read = chain(*(node.inputs.values() for node in nodes), *results, (out.ref for out in outputs))
+    asked = {one.node for one in read if isinstance(one, Ref) and one.port == PROBABILITIES}
+    for node in nodes:
+        output = node.config.get("output")
+        if node.id in asked and isinstance(node, Primitive) and isinstance(output, dict):
+            told = {**node.config, "output": {**output, PROBABILITIES: True}}
+            yield replace(node, config=told)
+        else:
+            yield node
 
 
 def _output(output: WorkflowOutput, ports: dict[tuple[str, str], Ref]) -> OutputPort:

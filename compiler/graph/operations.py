@@ -235,6 +235,7 @@ _ROWS = (
             "json_list": Out("list<json>", "concat", "count", early=True),
             "choice": Out("text"),
             "bool": Out("bool"),
+            "probabilities": Out("json"),
         },
     ),
 )

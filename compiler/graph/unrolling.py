@@ -217,6 +217,7 @@ class Unrolling(ABC):
         items: int = 1,
         tokens: int = 0,
         first: int = 0,
+        cached: int = 0,
     ) -> int:
         """Add an instance of a primitive: it waits for its scope too, if not through others."""
         inside = any(
@@ -235,6 +236,7 @@ class Unrolling(ABC):
             items,
             tokens,
             first,
+            cached=cached,
         )
         return self.add(task, after if inside else union(scope.base, after))
 

@@ -167,6 +167,8 @@ class Build:
             "sampling": settings.sampling.config(),
             "truncate": settings.truncate if settings.truncate in used else None,
         }
+        if settings.adapter is not None:
+            config["adapter"] = settings.adapter
         stem = id or self.module.id
         head = self.add(
             "prefill", inputs, config, engine="llm", id=f"{stem}.prefill", region=region

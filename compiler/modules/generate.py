@@ -11,7 +11,14 @@ from teola.compiler.graph.pgraph import Const, Ref
 from teola.compiler.modules.build import Build
 from teola.compiler.modules.definition import ModuleDefinition, Problem, Prompt
 from teola.compiler.modules.llm import PromptSettings, one_prompt, prompt_of
-from teola.compiler.modules.output import PORTS, Output, output_problems, wanted
+from teola.compiler.modules.output import (
+    PORTS,
+    PROBABILITIES,
+    WEIGHED,
+    Output,
+    output_problems,
+    wanted,
+)
 from teola.compiler.types import TEXT, Type
 
 
@@ -35,9 +42,10 @@ def problems(settings: GenerateSettings) -> Iterable[Problem]:
 
 
 def outputs(settings: GenerateSettings) -> Mapping[str, Type]:
-    """The shape's port, and the raw text."""
+    """The shape's port, the raw text, and how likely each answer is of those that there can be."""
     shape = wanted(settings.output).shape
-    return {shape: PORTS[shape], "text": TEXT}
+    more = {PROBABILITIES: PORTS["json"]} if shape in WEIGHED else {}
+    return {shape: PORTS[shape], "text": TEXT, **more}
 
 
 def lower(build: Build) -> Mapping[str, Ref]:

@@ -53,6 +53,9 @@ class LLMSettings(Settings):
 
     llm: Annotated[str | None, Field(description="Name of an engine of kind llm")] = None
     sampling: Annotated[Sampling, Field(description="How tokens are chosen")] = Sampling()
+    adapter: Annotated[
+        str | None, Field(description="One of the engine's adapters: LoRA weights for its calls")
+    ] = None
     truncate: Annotated[
         str | None,
         Field(description="Input whose last items are dropped until the prompt fits"),

@@ -77,6 +77,10 @@ PORTS: Mapping[str, Type] = {
     "bool": parse_type("bool"),
 }
 """Shape -> the type of its port, which has the same name."""
+PROBABILITIES = "probabilities"
+"""The port of how likely each answer is; engines are asked for it where something reads it."""
+WEIGHED = ("choice", "bool")
+"""The shapes that have it."""
 
 
 @dataclass(frozen=True, slots=True)

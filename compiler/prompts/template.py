@@ -13,7 +13,7 @@ from jinja2 import TemplateSyntaxError, UndefinedError, nodes
 from jinja2.exceptions import SecurityError
 
 from teola.compiler.prompts.budget import Budget, PromptContext
-from teola.compiler.prompts.environment import ENVIRONMENT
+from teola.compiler.prompts.environment import ENVIRONMENT, GLOBALS
 from teola.compiler.prompts.errors import PromptError
 from teola.compiler.prompts.metering import metered
 from teola.compiler.prompts.restrictions import check_restrictions
@@ -159,7 +159,7 @@ def _render(compiled: jinja2.Template, values: Mapping[str, object], budget: Bud
 
 def _text(compiled: jinja2.Template, entered: dict[str, Any], budget: Budget) -> str:
     """As Jinja's ``render``, with a budget in the context."""
-    context = cast("PromptContext", compiled.new_context(entered))
+    context = cast("PromptContext", compiled.new_context({**GLOBALS, **entered}, shared=True))
     context.budget = budget
     try:
         return "".join(compiled.root_render_func(context))

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from teola.compiler.cost.sizes import parse_sizes
 from teola.compiler.explain import Explanation, explain, read_run
+from teola.compiler.explain.words import listed
 from teola.compiler.graph.text import print_graph
 from teola.runtime.cli.terminal import is_terminal, printable, write_now
 
@@ -90,7 +91,7 @@ def _page(found: Explanation, file: str) -> Iterator[RenderableType]:
         yield from _run(found.run)
     yield from _sizes(found.sizes, file)
     several = [_several(name, found.replicas) for name in found.replicas]
-    yield from _costs(found.costs, several, file)
+    yield from _costs(found.costs, several, found.cached, file)
 
 
 def _summary(found: Explanation) -> Iterator[RenderableType]:
@@ -246,11 +247,16 @@ def _sizes(sizes: Sequence[SizeFact], file: str) -> Iterator[RenderableType]:
     yield Text()
 
 
-def _costs(costs: CostFacts, several: Sequence[str], file: str) -> Iterator[RenderableType]:
+def _costs(
+    costs: CostFacts, several: Sequence[str], cached: Mapping[str, int], file: str
+) -> Iterator[RenderableType]:
     yield Text("Costs behind the prediction", style="bold")
     profile = f"teola profile {file} -o profile.json"
     if several:
         yield _indented(Text(f"Engines with replicas: {', '.join(several)}."))
+    if cached:
+        heads = listed(f"{name} ({tokens} tokens)" for name, tokens in cached.items())
+        yield _indented(Text(f"Cached since an earlier query, as these texts are fixed: {heads}."))
     for names, what in (
         (costs.given, "From the profile that was given: "),
         (costs.shipped, "Measured, but on the machine of the shipped profile: "),

@@ -9,47 +9,36 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from teola.runtime.engines.collections.folder import CollectionFolder, Draft, Held, names_in
+from teola.runtime.engines.collections.gpu import dispatcher
 from teola.runtime.engines.collections.keyword_index import KeywordIndex
-from teola.runtime.engines.collections.search import add_row, passages, unsearchable
-from teola.runtime.engines.collections.vector_index import IndexSettings, VectorIndex, gpu_resources
-from teola.runtime.engines.collections.version import (
-    Change,
-    CollectionVersion,
-    Mode,
-    Row,
-    in_order,
-)
+from teola.runtime.engines.collections.nearest import use_matrix_products
+from teola.runtime.engines.collections.search import passages, unsearchable
+from teola.runtime.engines.collections.store import UNNAMED, CollectionStore
+from teola.runtime.engines.collections.vector_index import IndexSettings, VectorIndex
+from teola.runtime.engines.collections.version import Change, CollectionVersion
 from teola.runtime.engines.protocol import Capabilities, Failure, Request
-from teola.runtime.errors import RunError, UnsupportedError
+from teola.runtime.errors import RunError
 
 MAX_ITEMS = 256
-UNNAMED = "~"
-"""What the names of collections begin with that belong to a run: they are never in a folder."""
 
 T = TypeVar("T")
 
 
-class FaissStore:
-    """Collections: ingested under a pending version, published in one step.
+class FaissStore(CollectionStore):
+    """Collections in FAISS indexes.
 
     Every publication makes a new version beside the thread that searches, and then puts it in the
     old one's place: a search sees one version, whole. With ``path`` versions of named collections
     are in a folder, where other processes see and replace them, too.
-
-    Commands: ``publish`` {collection, pending, fingerprint?, documents?, mode?} -> {count}: the
-    documents of the pending chunks, and those named, replace what the collection has of them;
-    ``discard`` {pending} and ``drop`` {collection} -> whether it was there; ``describe`` {} ->
-    {collections: {name: {count, dimension, fingerprint}}, pending: [names]}, or with {collection}
-    that one or None.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
         self._settings = IndexSettings.of(config)
         self._language = str(config.get("language") or "english")
         path = config.get("path")
         self._root = None if path is None else Path(path)
         self._held: dict[str, Held] = {}
-        self._pending: dict[str, dict[str, Row]] = {}
         self._turns: dict[str, asyncio.Lock] = {}
 
     async def start(self) -> Capabilities:
@@ -68,28 +57,15 @@ class FaissStore:
         if self._root is not None:
             self._root.mkdir(parents=True, exist_ok=True)
         if self._settings.device == "cuda":
-            _check_gpu(faiss)
+            dispatcher().start()
         faiss.omp_set_num_threads(1)
+        use_matrix_products()
         return Capabilities(max_items=MAX_ITEMS, details=self._settings.fixed())
 
     async def close(self) -> None:
         """Let all collections go; what is in a folder stays there."""
         self._held.clear()
         self._pending.clear()
-
-    async def run(self, batch: Sequence[Request]) -> Sequence[Sequence[Any] | Failure]:
-        """See `BatchEngine.run`."""
-        return [await self._answer(request) for request in batch]
-
-    async def _answer(self, request: Request) -> Sequence[Any] | Failure:
-        if request.operation == "ingest":
-            rows = self._pending.setdefault(request.common["pending"], {})
-            return [add_row(rows, chunk, vector) for chunk, vector in request.items]
-        if request.operation in ("search", "keyword_search"):
-            return await self._search(request)
-        return Failure(
-            "item", f"a store cannot do {request.operation!r}: ingest, search or keyword_search"
-        )
 
     async def _search(self, request: Request) -> Sequence[Any] | Failure:
         common = request.common
@@ -103,10 +79,7 @@ class FaissStore:
             return Failure("item", str(error))
         if problem := unsearchable(name, version, request.operation):
             return Failure("item", problem)
-        return [
-            passages(name, version, request.operation, query, common, among)
-            for query in request.items
-        ]
+        return passages(name, version, request, among)
 
     def _known(self) -> str:
         names = ", ".join(repr(name) for name in self._names() if name[:1] != UNNAMED)
@@ -139,40 +112,10 @@ class FaissStore:
             held = self._held[name] = await _beside(partial(place.load, held))
         return held.version
 
-    async def control(self, command: str, arguments: Mapping[str, Any]) -> Any:
-        """See the class.
-
-        Raises:
-            RunError: the pending chunks do not go into the collection; it is as it was.
-            UnsupportedError: an unknown command.
-        """
-        if command == "publish":
-            return await self._publish(**arguments)
-        if command == "discard":
-            return self._pending.pop(arguments["pending"], None) is not None
-        if command == "drop":
-            return await self._drop(arguments["collection"])
-        if command == "describe":
-            return await self._describe(arguments.get("collection"))
-        raise UnsupportedError(
-            f"stores know no command {command!r}: publish, discard, drop or describe"
-        )
-
-    async def _publish(
-        self,
-        collection: str,
-        pending: str,
-        fingerprint: str | None = None,
-        documents: Sequence[str] = (),
-        mode: Mode = "dense",
-    ) -> dict[str, Any]:
-        rows = in_order(self._pending.get(pending, {}).values())
-        change = Change(rows, documents, fingerprint, mode)
-        async with self._turns.setdefault(collection, asyncio.Lock()):
-            held = await self._next(collection, change)
-            self._held[collection] = held
-        self._pending.pop(pending, None)
-        return {"count": len(held.version.chunks)}
+    async def _bring(self, name: str, change: Change) -> int:
+        async with self._turns.setdefault(name, asyncio.Lock()):
+            held = self._held[name] = await self._next(name, change)
+        return len(held.version.chunks)
 
     async def _next(self, name: str, change: Change) -> Held:
         """The version after a change, published."""
@@ -222,14 +165,3 @@ async def _drafted(work: Callable[[], Draft]) -> Draft:
 def _abandoned(job: asyncio.Future[Draft]) -> None:
     if not job.cancelled() and job.exception() is None:
         job.result().abandon()
-
-
-def _check_gpu(faiss: Any) -> None:
-    if not hasattr(faiss, "StandardGpuResources"):
-        raise RunError(
-            "device: cuda needs a FAISS for GPUs (pip install faiss-gpu, in place of faiss-cpu); "
-            "this one knows only device: cpu"
-        )
-    if not faiss.get_num_gpus():
-        raise RunError("device: cuda: FAISS sees no GPU on this machine; device: cpu needs none")
-    gpu_resources()

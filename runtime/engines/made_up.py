@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from math import ceil
+from collections.abc import Callable, Mapping, Sequence
+from math import ceil, log
 from random import Random
 from typing import Any
 
-from teola.runtime.engines.protocol import Grammar
+from teola.runtime.engines.protocol import Chances, Grammar
 from teola.runtime.errors import UnsupportedError
 
 WORDS = ("amber", "cobalt", "elm", "forest", "green", "hazel")
@@ -27,6 +27,16 @@ def made_up(grammar: Grammar, seed: bytes) -> str:
         return random.choice(grammar.choices)
     schema = json.loads(grammar.json_schema)
     return json.dumps(_Values(schema, random).of(schema, 0), ensure_ascii=False)
+
+
+def likely(grammar: Grammar | None, said: str) -> Sequence[Chances]:
+    """How likely each choice was, in one step: twice as likely as any other the one that was
+    made."""
+    if grammar is None or said not in grammar.choices:
+        return ()
+    whole = log(len(grammar.choices) + 1)
+    others = [(one, -whole) for one in grammar.choices if one != said]
+    return [[(said, log(2) - whole), *others]]
 
 
 def in_parts(grammar: Grammar, seed: bytes, items: int) -> list[str]:

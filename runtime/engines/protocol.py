@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,8 @@ class Capabilities:
     may end within an answer, which then goes on as if it had never been broken off.
     ``limit``: longest text in tokens, special tokens included (embedders). ``takes_tokens``: else a
     call's ``messages`` are what it is asked; ``priority``: it orders what waits in it itself;
-    ``sampling`` and ``grammars`` name what it has of `Sampling` beyond greedy, and of `Grammar`.
+    ``sampling`` and ``grammars`` name what it has of `Sampling` beyond greedy, and of `Grammar`,
+    ``adapters`` are those that a call may name.
     """
 
     max_items: int = 32
@@ -40,6 +41,7 @@ class Capabilities:
     priority: bool = False
     sampling: frozenset[str] = frozenset()
     grammars: frozenset[str] = frozenset()
+    adapters: frozenset[str] = frozenset()
     dimension: int | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -117,12 +119,14 @@ class BatchEngine(Engine, Protocol):
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How tokens are chosen: greedily, unless ``temperature`` is more than 0. An answer ends before
-    the first of the texts in ``stop``; the same ``seed`` gives the same tokens."""
+    the first of the texts in ``stop``; the same ``seed`` gives the same tokens. The engine tells
+    the chances of so many likeliest ones at each step (``logprobs``; 0: of none)."""
 
     temperature: float = 0.0
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    logprobs: int = 0
 
 
 GREEDY = Sampling()
@@ -144,7 +148,9 @@ class Generate:
     ``warm``: only the prompt's KV is wanted, for requests that begin alike; the engine says so in
     one final event, whatever it has to generate for it. ``primitive`` of ``workflow`` is what asks,
     for engines that tell or simulate what goes on. ``messages`` are the prompt before it became
-    tokens, for engines that take none; the least ``priority`` comes first, where it counts.
+    tokens, for engines that take none; the least ``priority`` comes first, where it counts;
+    ``adapter`` names the weights beside the model's (LoRA) that answer: nothing of the KV is shared
+    between adapters.
     """
 
     id: str
@@ -159,6 +165,13 @@ class Generate:
     grammar: Grammar | None = None
     messages: Sequence[Mapping[str, str]] = ()
     priority: int = 0
+    adapter: str | None = None
+
+
+Chances: TypeAlias = Sequence[tuple[int | str, float]]
+"""Tokens (texts, of an engine that speaks in text) that could have come at one step, among what the
+grammar allows and before any sampling, with the logarithms of their probabilities; the first came.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +180,8 @@ class TokenEvent:
     ``failure``. The end-of-sequence token is not among ``tokens``. ``text``: what an engine says
     that speaks in text; ``tokens`` only count then, or are empty. ``cached``: tokens of the prompt
     whose KV was there already, in one event of a request, where the engine tells; ``prompt``: all
-    of them, where it alone has counted them."""
+    of them, where it alone has counted them; ``chances`` of the steps that made the tokens, and the
+    end, where they were asked for."""
 
     id: str
     tokens: Sequence[int]
@@ -176,6 +190,7 @@ class TokenEvent:
     text: str | None = None
     cached: int | None = None
     prompt: int | None = None
+    chances: Sequence[Chances] = ()
 
 
 Emit = Callable[[Sequence[TokenEvent]], None]

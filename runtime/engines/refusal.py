@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from teola.runtime.engines.protocol import Failure, Generate
 
 
-def refusal(request: Generate, room: int, vocabulary: int) -> Failure | None:
+def refusal(
+    request: Generate, room: int, vocabulary: int, adapters: Collection[str] = ()
+) -> Failure | None:
     """Why a request cannot run in an engine with ``room`` tokens for prompt and answer, whose model
-    knows ``vocabulary`` tokens; None where it can."""
+    knows ``vocabulary`` tokens and has these adapters; None where it can."""
     tokens = request.tokens
     if not tokens or request.max_tokens < 1:
         return Failure(
@@ -27,4 +31,12 @@ def refusal(request: Generate, room: int, vocabulary: int) -> Failure | None:
             f"the prompt holds tokens from {min(tokens)} to {max(tokens)}, the model knows 0 to "
             f"{vocabulary - 1}",
         )
-    return None
+    return unknown_adapter(request, adapters)
+
+
+def unknown_adapter(request: Generate, adapters: Collection[str]) -> Failure | None:
+    """Why a request cannot run in an engine with these adapters; None where it can."""
+    if request.adapter is None or request.adapter in adapters:
+        return None
+    named = ", ".join(adapters) or "none"
+    return Failure("item", f"there is no adapter '{request.adapter}'; there are: {named}")

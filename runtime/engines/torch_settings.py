@@ -50,14 +50,27 @@ def torch_settings(config: Mapping[str, Any]) -> TorchSettings:
 def _device(name: str) -> str:
     import torch
 
-    available = torch.cuda.is_available()
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        return "cuda" if available else "cpu"
-    if name == "cuda" and not available:
+        return "cuda" if count else "cpu"
+    if name == "cpu":
+        return name
+    number = int(name.partition(":")[2] or 0)
+    if number >= count:
+        seen = f"sees cuda:0 to cuda:{count - 1}" if count > 1 else "sees cuda:0 only"
         raise UnsupportedError(
-            "engine setting device: cuda, but PyTorch sees no GPU here; write device: auto or cpu"
+            f"no CUDA device: engine setting device: {name}, but PyTorch "
+            f"{seen if count else _without_gpu()}; write device: auto or cpu"
         )
     return name
+
+
+def _without_gpu() -> str:
+    import torch
+
+    if torch.version.cuda is None:
+        return f"{torch.__version__} is a build without CUDA"
+    return "sees no GPU (nvidia-smi, CUDA_VISIBLE_DEVICES)"
 
 
 def best_dtype(device: str) -> torch.dtype:
@@ -68,8 +81,10 @@ def best_dtype(device: str) -> torch.dtype:
     """
     import torch
 
-    if device == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device != "cpu":
+        with torch.cuda.device(device):
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
     probe = getattr(torch.cpu, "get_capabilities", None)  # not in every version we allow
     has_amx = probe is not None and bool(probe().get("amx_bf16"))
     return torch.bfloat16 if has_amx else torch.float32

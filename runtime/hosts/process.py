@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from teola.runtime.engines.protocol import Capabilities
@@ -33,6 +33,9 @@ class ProcessHost(RemoteHost):
     def pid(self) -> int | None:
         """The child's process id, while there is one."""
         return None if self._child is None else self._child.pid
+
+    def _last_lines(self) -> Sequence[str]:
+        return () if self._child is None else self._child.last_lines
 
     async def _launch(self) -> Capabilities:
         self._gone = None

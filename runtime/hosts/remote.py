@@ -6,7 +6,7 @@ import asyncio
 import copy
 import itertools
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from teola.runtime.engines.protocol import Capabilities
@@ -29,6 +29,10 @@ class RemoteHost(Host):
     @abstractmethod
     def _post(self, order: Order) -> None:
         """Send ``order`` and return at once; nothing when nobody is there any more."""
+
+    def _last_lines(self) -> Sequence[str]:
+        """What the engine printed last, where that is known."""
+        return ()
 
     async def _call(self, method: str, *arguments: Any) -> Any:
         self._require_alive()
@@ -62,7 +66,7 @@ class RemoteHost(Host):
         if isinstance(report, Events):
             asyncio.get_running_loop().call_soon(self._deliver, report.events)
         elif isinstance(report, Died):
-            self._end(EngineDied(report.reason))
+            self._end(EngineDied(report.reason, self._last_lines()))
         elif (reply := self._waiting.pop(report.number, None)) is not None and not reply.done():
             if isinstance(report, Raised):
                 reply.set_exception(report.error)

@@ -11,10 +11,10 @@ from teola.compiler.graph.effects import resolver
 from teola.compiler.graph.operations import OPERATIONS, Operation, input_kinds
 from teola.compiler.graph.pgraph import INPUTS, Const, Node, Operand, PGraph, Primitive, Ref, Region
 from teola.runtime.errors import Place, RunError
-from teola.runtime.keys import digest, of_json
+from teola.runtime.keys import Key, digest, of_json
 from teola.runtime.limits import Limits
 from teola.runtime.operations import CPU, ENGINE, SCANS
-from teola.runtime.values import Key, Source, constant
+from teola.runtime.values import Source, constant
 
 Form = Literal["cpu", "scan", "engine", "llm", "region", "warm"]
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from teola.runtime.engines.tokenizer import Tokenizer
@@ -18,8 +17,7 @@ def _missing(name: str) -> Any:
     raise LookupError(f"no engine {name!r} in this context")
 
 
-@dataclass(frozen=True, slots=True)
-class TaskContext:
+class TaskContext(NamedTuple):
     """``collection`` and ``pending`` are the names an ingest writes under; ``epoch`` is the life of
     the task's engine, ``embedder`` the identity of what makes a collection's vectors; ``tokenizer``
     and ``text_limit`` look up another engine by name; ``counted`` is told the tokens of each item

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
+from teola.compiler.modules.output import PROBABILITIES
 from teola.runtime.engines.protocol import TokenEvent
+from teola.runtime.engines.tokenizer import Detokenizer, Tokenizer
 from teola.runtime.errors import ModuleError
 from teola.runtime.instance.run import Run
-from teola.runtime.shapes import MalformedError, Shape, TextShape, shape_of
+from teola.runtime.instance.weighing import Weighing
+from teola.runtime.shapes import (
+    ChoiceShape,
+    MalformedError,
+    Shape,
+    TextShape,
+    name_of,
+    shape_of,
+)
 
 SHOWN = 1_000
 """Characters of an answer that an error shows."""
-
-
-class Detokenizer(Protocol):
-    """Tokens to text, incrementally."""
-
-    def push(self, tokens: Sequence[int]) -> str:
-        """The text that these tokens complete."""
-        ...
-
-    def finish(self) -> str:
-        """What is left."""
-        ...
 
 
 class GenerateRun(Run):
@@ -39,6 +37,7 @@ class GenerateRun(Run):
         "shape",
         "stop",
         "text_tokens",
+        "weighing",
     )
 
     detokenizer: Detokenizer
@@ -47,6 +46,7 @@ class GenerateRun(Run):
         self.prompt_tokens = self.completion_tokens = self.delivered = 0
         self.finish_reason = ""
         self.text_tokens: dict[str, int] = {}
+        self.weighing: Weighing | None = None
         self.stop: Callable[[], None] | None = None
         self.shape: Shape = TextShape()
         self.works()
@@ -64,11 +64,19 @@ class GenerateRun(Run):
         output = self.prepared.node.config.get("output")
         return output if isinstance(output, dict) else {"shape": "text"}
 
-    def open(self, detokenizer: Detokenizer, inputs: dict[str, Any]) -> None:
+    @property
+    def weighed(self) -> bool:
+        """Whether something wants to know how likely each answer is."""
+        return bool(self.output.get(PROBABILITIES))
+
+    def open(self, tokenizer: Tokenizer, inputs: dict[str, Any]) -> None:
         """A (new) attempt begins."""
-        self.detokenizer = detokenizer
+        self.detokenizer = tokenizer.detokenizer()
         self.completion_tokens = 0
         self.shape = shape_of(self.output, inputs)
+        self.weighing = None
+        if self.weighed and isinstance(self.shape, ChoiceShape):
+            self.weighing = Weighing(tokenizer.decode, self.shape.probabilities)
         if self.shape.full:
             self.close("stop")
 
@@ -79,6 +87,8 @@ class GenerateRun(Run):
         self.completion_tokens += len(event.tokens)
         if event.prompt is not None:
             self.prompt_tokens = event.prompt
+        if self.weighing is not None:
+            self.weighing.take(event.chances)
         if event.text is not None:
             self._text(event.text)
         elif event.tokens:
@@ -118,7 +128,15 @@ class GenerateRun(Run):
         if problem := self._short():
             self.fail(ModuleError(self.prepared.place, problem, "item"))
             return
-        self.finish({self.shape.port: self.shape.value, "text": self.cells["text"].text})
+        values = {self.shape.port: self.shape.value, "text": self.cells["text"].text}
+        if self.weighing is not None and isinstance(self.shape, ChoiceShape):
+            found = self.shape.probabilities
+            if not found.told:
+                problem = "the engine told no probabilities of its tokens"
+                self.fail(ModuleError(self.prepared.place, problem, "item"))
+                return
+            values[PROBABILITIES] = found.end(name_of(self.shape.value))
+        self.finish(values)
 
     def _refuse(self, error: MalformedError, rest: str = "") -> None:
         """The answer is not what was asked for."""

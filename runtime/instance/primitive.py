@@ -14,7 +14,29 @@ NOTHING: dict[Any, Any] = {}
 """Stands for what a run does not need or needs no more; never changed."""
 
 
-class PrimitiveRun(Run):
+class Pumped(Run):
+    """A run that looks at its lists again as they grow: once, however often they grew."""
+
+    __slots__ = ("planned",)
+
+    planned: bool
+
+    def pump_soon(self) -> None:
+        """Something was added to a list, or it has ended."""
+        if not self.planned:
+            self.planned = True
+            self.executor.ready(self._pump_guarded)
+
+    def _pump_guarded(self) -> None:
+        self.planned = False
+        self.executor.guarded(self, self.pump)
+
+    def pump(self) -> None:
+        """Take what is new."""
+        raise NotImplementedError(type(self).__name__)
+
+
+class PrimitiveRun(Pumped):
     """A primitive. Without stream inputs it has one group; with them, group g takes the items
     ``[g·k, (g+1)·k)`` of every list input. Results leave in index order."""
 
@@ -32,6 +54,7 @@ class PrimitiveRun(Run):
             return
         self.last_group = None
         self.next_group = 0
+        self.planned = False
         self.finished = {}
         self.fixed = {
             name: source.get()
@@ -43,8 +66,8 @@ class PrimitiveRun(Run):
         }
         for source in self.lists.values():
             if not source.cell.done:
-                source.cell.on_growth += (self._pump_soon,)
-        self._pump()
+                source.cell.on_growth += (self.pump_soon,)
+        self.pump()
 
     @property
     def total(self) -> int | None:
@@ -56,13 +79,7 @@ class PrimitiveRun(Run):
                 return len(_items(source.cell))
         return None
 
-    def _pump_soon(self) -> None:
-        self.executor.ready(self._pump_guarded)
-
-    def _pump_guarded(self) -> None:
-        self.executor.guarded(self, self._pump)
-
-    def _pump(self) -> None:
+    def pump(self) -> None:
         """Send every group whose items are all there."""
         if self.state != "running" or self.last_group is not None:
             return
@@ -139,10 +156,11 @@ class PrimitiveRun(Run):
             self.values[name] = value
 
 
-class ScanRun(Run):
-    """A scan: each item is taken when it comes, in order; what is decided leaves at once."""
+class ScanRun(Pumped):
+    """A scan: each item is taken when it comes, in order; what is decided leaves at once. ``taken``
+    counts the items of each list that has not ended."""
 
-    __slots__ = ("open", "scan", "taken")
+    __slots__ = ("scan", "taken")
 
     def waits_for(self, name: str, source: Source) -> bool:
         return name not in self.prepared.lists
@@ -154,33 +172,27 @@ class ScanRun(Run):
         kind = node.operation if isinstance(node, Primitive) else ""
         self.scan = SCANS[kind](node.config, fixed, lists)
         self.taken = dict.fromkeys(lists, 0)
-        self.open = list(lists)
+        self.planned = False
         for name in lists:
             source = self.sources[name]
             if source.cell.done:
                 continue
             if source.stream:
-                source.cell.on_growth += (self._pump_soon,)
+                source.cell.on_growth += (self.pump_soon,)
             else:
-                source.cell.on_done += (self._pump_soon,)
-        self._pump()
+                source.cell.on_done += (self.pump_soon,)
+        self.pump()
 
-    def _pump_soon(self) -> None:
-        self.executor.ready(self._pump_guarded)
-
-    def _pump_guarded(self) -> None:
-        self.executor.guarded(self, self._pump)
-
-    def _pump(self) -> None:
+    def pump(self) -> None:
         if self.state != "running":
             return
         out: list[Any] = []
-        for name in tuple(self.open):
+        for name in tuple(self.taken):
             source = self.sources[name]
             if source.stream or source.cell.done:
                 out += self._take(name, source)
         self.cells[self.prepared.cells[0][0]].extend(out)
-        if not self.open:
+        if not self.taken:
             self.finish()
 
     def _take(self, name: str, source: Source) -> list[Any]:
@@ -193,7 +205,7 @@ class ScanRun(Run):
         self.item_count += len(fresh)
         out = self.scan.feed(name, fresh) if fresh else []
         if source.cell.done:
-            self.open.remove(name)
+            del self.taken[name]
             out += self.scan.end(name)
         return out
 

@@ -99,7 +99,7 @@ class Query:
         """Use a run for the node ``prepared``, and whatever it still waits for."""
         if run.hint:
             self.hints[run] = prepared
-            run.users[self] = None
+            run.join(self)
             return
         if run in self.runs:
             return
@@ -109,7 +109,7 @@ class Query:
                 "make its lists shorter"
             )
         self.runs[run] = prepared
-        run.users[self] = None
+        run.join(self)
         if not run.over:
             self.pending += 1
             if self.caller is not None:
@@ -237,7 +237,7 @@ class Query:
         runs = (*reversed(self.runs), *reversed(self.hints))
         self.hints, self.runs = {}, {}
         for run in runs:
-            run.users.pop(self, None)
+            run.part(self)
         # What waits for a run ends before it, and a region before its body: nothing begins now.
         for run in sorted(runs, key=lambda run: len(run.scope.path)):
             self.release(run)

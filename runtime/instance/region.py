@@ -11,8 +11,8 @@ from teola.compiler.graph.pgraph import Ref, Region
 from teola.runtime.instance.blueprint import Prepared
 from teola.runtime.instance.run import Executor, Run
 from teola.runtime.instance.scope import Scope, source_key
-from teola.runtime.keys import digest, of_json
-from teola.runtime.values import Cell, Key, Source, constant
+from teola.runtime.keys import Key, digest, of_json
+from teola.runtime.values import Cell, Source, constant
 
 DEFAULT_CONCURRENCY = 64
 

@@ -9,9 +9,9 @@ from teola.compiler.prompts import PromptError
 from teola.runtime.errors import ModuleError
 from teola.runtime.instance.blueprint import Prepared
 from teola.runtime.instance.scope import Scope
-from teola.runtime.keys import of_port
+from teola.runtime.keys import Key
 from teola.runtime.observing.observations import PrimitiveKey
-from teola.runtime.values import Cell, Key, Source
+from teola.runtime.values import Cell, Source
 
 if TYPE_CHECKING:
     from teola.runtime.instance.query import Query
@@ -120,7 +120,7 @@ class Run:
         self.executor = executor
         self.state: State = "waiting"
         self.over = False
-        self.users: dict[Query, None] = {}
+        self.users: tuple[Query, ...] | dict[Query, None] = ()
         self.heard = False
         self.retained = False
         self.working = False
@@ -139,10 +139,23 @@ class Run:
         self.named = False
         self.pending: str | None = None
         self.epoch: int | None = None
-        self.cells = {
-            name: Cell(of_port(key, name) if key else None, is_list)
-            for name, is_list in prepared.cells
-        }
+        self.cells = {name: Cell(key, is_list, name) for name, is_list in prepared.cells}
+
+    def join(self, user: Query) -> None:
+        """Work for a query (too). Most runs have one user: a table is for those with more."""
+        if not self.users:
+            self.users = (user,)
+            return
+        if isinstance(self.users, tuple):
+            self.users = dict.fromkeys(self.users)
+        self.users[user] = None
+
+    def part(self, user: Query) -> None:
+        """A query that it worked for leaves."""
+        if isinstance(self.users, dict):
+            self.users.pop(user, None)
+        elif user in self.users:
+            self.users = ()
 
     @property
     def usable(self) -> bool:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from teola.compiler.graph.pgraph import Ref
 from teola.runtime.errors import RunError
-from teola.runtime.keys import digest, of_json
-from teola.runtime.values import Cell, Key, Source
+from teola.runtime.keys import Key, digest, of_json
+from teola.runtime.values import Cell, Source
 
 if TYPE_CHECKING:
     from teola.runtime.instance.run import Run

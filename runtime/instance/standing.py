@@ -43,6 +43,7 @@ class Standing:
             max(0.0, self.left_ms),
             expected.path_ms,
             expected.item_ms,
+            expected.knee,
         )
 
     def sent(self, run: Run, node_id: str, items: int) -> None:

@@ -8,7 +8,8 @@ from teola.runtime.errors import ModuleError
 from teola.runtime.instance.blueprint import Prepared
 from teola.runtime.instance.run import NO_SOURCES, Executor, Run, State
 from teola.runtime.instance.scope import Scope
-from teola.runtime.values import Key, Source
+from teola.runtime.keys import Key
+from teola.runtime.values import Source
 
 
 class Warmer(Protocol):

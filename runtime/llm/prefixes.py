@@ -22,10 +22,10 @@ class Prefixes:
         self.most = room // block_tokens
         self.known: OrderedDict[int, None] = OrderedDict()
 
-    def marks(self, tokens: Sequence[int]) -> Marks:
-        """The marks of a prompt's whole blocks."""
+    def marks(self, tokens: Sequence[int], adapter: str | None = None) -> Marks:
+        """The marks of a prompt's whole blocks; each adapter has a KV of its own."""
         marks: list[int] = []
-        mark = 0
+        mark = 0 if adapter is None else hash(adapter)
         for end in range(self.block_tokens, len(tokens) + 1, self.block_tokens):
             mark = hash((mark, *tokens[end - self.block_tokens : end]))
             marks.append(mark)

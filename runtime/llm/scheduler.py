@@ -114,7 +114,7 @@ class LLMScheduler(TaskQueue):
 
     def _mark(self, task: Task) -> None:
         if isinstance(task, LLMTask) and not task.marks and (caches := self.caches):
-            task.marks = caches[0].prefixes.marks(task.prompt)
+            task.marks = caches[0].prefixes.marks(task.prompt, task.adapter)
             self.warm_ups.arrived(task.marks)
 
     def enter(self, task: Task) -> None:
@@ -126,13 +126,19 @@ class LLMScheduler(TaskQueue):
         else:
             super().enter(task)
 
-    def warm(self, owner: Owner, prompt: Sequence[int], min_new_tokens: int) -> None:
+    def warm(
+        self,
+        owner: Owner,
+        prompt: Sequence[int],
+        min_new_tokens: int,
+        adapter: str | None = None,
+    ) -> None:
         """Compute the beginning of a prompt while no call waits; what the owner has queued of the
         same prompt is replaced. Where the engine keeps no prefixes this does nothing."""
         caches = [one.prefixes for one in self.caches]
         if self.broken or not caches:
             return
-        queued = self.warm_ups.offer(owner, prompt, min_new_tokens, caches)
+        queued = self.warm_ups.offer(owner, prompt, min_new_tokens, caches, adapter)
         if queued is None:
             return
         queued.queued_s = asyncio.get_running_loop().time()

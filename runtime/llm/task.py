@@ -81,10 +81,13 @@ class LLMTask(Task):
         place: Place,
         limits: Limits,
         call: Call,
+        adapter: str | None = None,
     ) -> None:
         self.idle: asyncio.TimerHandle | None = None
+        common = {} if adapter is None else {"adapter": adapter}
         super().__init__(
-            "generate", (prompt,), {}, place, limits, _no_results, call.failed, None, call.started
+            *("generate", (prompt,), common, place, limits),
+            *(_no_results, call.failed, None, call.started),
         )
         self.prompt, self.max_tokens, self.ignore_eos = prompt, max_tokens, ignore_eos
         self.tokens = len(prompt) + max_tokens
@@ -102,6 +105,11 @@ class LLMTask(Task):
         self.sender: asyncio.Task[None] | None = None
         self.home: LLMReplica | None = None
 
+    @property
+    def adapter(self) -> str | None:
+        """The weights beside the model's that answer."""
+        return self.common.get("adapter")
+
     def size(self, index: int) -> int:
         return self.tokens
 
@@ -118,6 +126,7 @@ class LLMTask(Task):
             grammar=self.grammar,
             messages=self.messages,
             priority=self.priority,
+            adapter=self.adapter,
         )
 
     def event(self, event: TokenEvent) -> None:

@@ -48,12 +48,14 @@ class WarmUpCounts:
 
 @dataclass(slots=True, eq=False)
 class WarmUp:
-    """Whole blocks of ``prompt`` with their ``marks``; the last one is its ``key``. Worth sending
-    while at least ``min_new_tokens`` of it are not cached; ``owners`` are those who want it."""
+    """Whole blocks of ``prompt`` with their ``marks``, for calls with an ``adapter``; the last mark
+    is its ``key``. Worth sending while at least ``min_new_tokens`` of it are not cached; ``owners``
+    are those who want it."""
 
     prompt: Sequence[int]
     marks: Marks
     min_new_tokens: int
+    adapter: str | None = None
     owners: dict[Owner, None] = field(default_factory=dict)
     used: bool = False
     id: str = ""
@@ -79,7 +81,15 @@ class WarmUp:
 
     def request(self) -> Generate:
         """What the engine is asked."""
-        return Generate(self.id, self.prompt, 1, stream=False, warm=True, priority=LAST)
+        return Generate(
+            self.id,
+            self.prompt,
+            1,
+            stream=False,
+            warm=True,
+            priority=LAST,
+            adapter=self.adapter,
+        )
 
     def started(self) -> None:
         """It goes to the engine."""

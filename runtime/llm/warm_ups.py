@@ -27,13 +27,19 @@ class WarmUps:
         self.room = kv_tokens // SHARE
 
     def offer(
-        self, owner: Owner, prompt: Sequence[int], min_new_tokens: int, caches: Sequence[Prefixes]
+        self,
+        owner: Owner,
+        prompt: Sequence[int],
+        min_new_tokens: int,
+        caches: Sequence[Prefixes],
+        adapter: str | None = None,
     ) -> WarmUp | None:
         """Want the whole blocks of ``prompt``, as far as there is room, in place of what the owner
         has queued of this prompt; None where nothing is to be sent for it."""
-        marks = caches[0].marks(prompt[: max(0, self.room - MOST_NEW_TOKENS)])
+        marks = caches[0].marks(prompt[: max(0, self.room - MOST_NEW_TOKENS)], adapter)
         self._replace(owner, marks)
-        new = WarmUp(prompt[: len(marks) * caches[0].block_tokens], marks, min_new_tokens)
+        whole = prompt[: len(marks) * caches[0].block_tokens]
+        new = WarmUp(whole, marks, min_new_tokens, adapter)
         if not worth(new, caches):
             return None
         running = self.sent.get(new.key)

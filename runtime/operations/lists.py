@@ -72,7 +72,7 @@ class Cited(CpuOperation):
 
 def identity(item: Any) -> Hashable:
     """What makes two items the same: a text itself, a chunk's id, else the whole content."""
-    if isinstance(item, Mapping) and item.get("id") is not None:
+    if isinstance(item, dict | Mapping) and item.get("id") is not None:
         return ("id", str(item["id"]))
     if isinstance(item, str | int | float | bool) or item is None:
         return item

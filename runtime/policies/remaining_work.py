@@ -5,13 +5,13 @@ from __future__ import annotations
 from heapq import heappop, heappush, heapreplace
 from typing import TYPE_CHECKING, ClassVar
 
-from teola.runtime.policies.base import Budget, Slice, fill
+from teola.runtime.policies.base import Budget, Room, Slice
 from teola.runtime.policies.by_query import ByQuery, Size, Waiting
 
 if TYPE_CHECKING:
     from teola.runtime.task import Task
 
-WEIGHT = 0.7
+WEIGHT = 0.3
 """Milliseconds of work that a millisecond of waiting outweighs."""
 
 
@@ -31,6 +31,9 @@ class RemainingWork(ByQuery[_Query]):
     """Queries by ``work left + weight * arrival``, in whole milliseconds; of each, the longest
     remaining path first. What is left counts the items that have not been taken: a query comes
     nearer to the front with each batch, so that what was begun is ended.
+
+    Queries share a batch up to its knee. Beyond that, who joins delays those aboard and saves
+    nobody much: a larger batch is all of one query.
 
     A query waits only behind those that arrived less than ``left / weight`` after it: nothing
     starves.
@@ -63,8 +66,14 @@ class RemainingWork(ByQuery[_Query]):
         return query.entry
 
     def next_batch(self, budget: Budget) -> list[Slice] | None:
-        batch = []
-        for part in fill(self, budget):
+        room, batch, queries = Room(budget), list[Slice](), set[int]()
+        while room.items > 0 and (task := self.first()) is not None:
+            queries.add(task.rank.query)
+            items = budget.items - room.items + len(task.todo)
+            if len(queries) > 1 and 0 < task.rank.knee < items:
+                break
+            if (part := room.take(task)) is None:
+                break
             self._taken(part)
             batch.append(part)
         return batch or None

@@ -10,7 +10,7 @@ from teola.compiler.graph.pgraph import Json
 
 NAMED = ("kind", "backend", "model")
 """What an entry always names."""
-PLACES = ("path", "replicas")
+PLACES = ("path", "adapters", "replicas")
 """What no entry names: where something lies, and how often, but not what it is."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from teola.runtime.shapes.base import MalformedError, Shape, TextShape
-from teola.runtime.shapes.choice import ChoiceShape
+from teola.runtime.shapes.choice import ChoiceShape, name_of
 from teola.runtime.shapes.json_list import JsonListShape
 from teola.runtime.shapes.json_value import JsonShape
 from teola.runtime.shapes.lines import LinesShape
@@ -19,6 +19,7 @@ __all__ = [
     "MalformedError",
     "Shape",
     "TextShape",
+    "name_of",
     "shape_of",
 ]
 

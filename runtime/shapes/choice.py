@@ -7,6 +7,7 @@ from typing import Any
 
 from teola.runtime.engines.protocol import Grammar
 from teola.runtime.shapes.base import MalformedError
+from teola.runtime.shapes.probabilities import Probabilities
 
 AROUND = " \t\r\n\"'`*_([{#-•>:"
 """What models put before a word that they choose."""
@@ -24,6 +25,7 @@ class ChoiceShape:
         self.port = "choice"
         self._values: Mapping[str, Any] = {choice.casefold(): choice for choice in choices}
         self._spellings = tuple(choices)
+        self.probabilities = Probabilities(choices, self._leads)
         self._text = ""
         self.full = False
         self.value: Any = None
@@ -34,6 +36,7 @@ class ChoiceShape:
         words = tuple(YES_OR_NO)
         shape = cls((*words, *(word.capitalize() for word in words)))
         shape.port, shape._values = "bool", YES_OR_NO
+        shape.probabilities = Probabilities((name_of(True), name_of(False)), shape._leads)
         return shape
 
     @property
@@ -55,6 +58,16 @@ class ChoiceShape:
             raise MalformedError(f"it must begin with one of: {', '.join(self._values)}")
         return []
 
+    def _leads(self, text: str, ended: bool) -> frozenset[str]:
+        """The names of what an answer may be that begins so, or has ended."""
+        for reading in _readings(text.lstrip().casefold()):
+            begun = [one for one in self._values if reading.startswith(one)]
+            begun = [max((one for one in begun if _ends(reading, len(one))), key=len, default="")]
+            open_ = [one for one in self._values if not ended and one.startswith(reading)]
+            if found := frozenset(name_of(self._values[one]) for one in (*begun, *open_) if one):
+                return found
+        return frozenset()
+
     def _decide(self, *, ended: bool) -> bool:
         for text in _readings(self._text.lstrip().casefold()):
             if not ended and any(one.startswith(text) for one in self._values):
@@ -64,6 +77,11 @@ class ChoiceShape:
                 self.full, self.value = True, self._values[max(begun, key=len)]
                 return True
         return False
+
+
+def name_of(value: object) -> str:
+    """What a value is called in JSON."""
+    return value if isinstance(value, str) else str(value).lower()
 
 
 def _readings(text: str) -> Iterator[str]:

@@ -106,6 +106,7 @@ def _stand_in(
             },
             "spread": workload.spread,
             "seed": workload.seed,
+            "adapters": settings.get("adapters") or {},
         }
     if settings["kind"] == "store":
         found = [

@@ -170,13 +170,22 @@ def _check_state(
 def _context(
     scheduler: Scheduler, run: Run, engine: PooledEngine, inputs: Mapping[str, Any]
 ) -> TaskContext:
+    if "collection" not in run.cells:  # it writes nothing: all its groups, in all queries, have one
+        if (found := scheduler.contexts.get(run.prepared.id)) is None:
+            found = TaskContext(
+                run.prepared.node.config,
+                engine.identity,
+                embedder=_embedder(scheduler, run),
+            )
+            scheduler.contexts[run.prepared.id] = found
+        return found
     if run.pending is None:
         number = next(_names)
         named = inputs.get("collection")
         run.named = isinstance(named, str)
         run.collection = named if isinstance(named, str) else f"~{number}"
         run.pending = f"{run.collection}#{number}"
-    if run.epoch is None and "collection" in run.cells and engine.ready:
+    if run.epoch is None and engine.ready:
         run.epoch = engine.at(run.collection).epoch
     return TaskContext(
         run.prepared.node.config,

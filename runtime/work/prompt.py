@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from teola.compiler.prompts import Budget, BudgetError, render_messages
 from teola.runtime.engines.tokenizer import FourBytes, Tokenizer
@@ -15,16 +14,14 @@ INLINE_STEPS = 2_000
 """A prompt of no more is rendered and encoded at once: going to a thread would take longer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(NamedTuple):
     """A prompt as messages, and as the tokens that they are (or are about as many as)."""
 
     messages: Sequence[Mapping[str, str]]
     tokens: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(NamedTuple):
     """``entries`` are its messages, ``room`` the tokens that fit (0: any number do), ``truncate``
     names the input whose items are dropped from its end until it fits."""
 

@@ -1,4 +1,5 @@
-"""How the tokens of a call are chosen: its module's settings, with a seed of its own."""
+"""How the tokens of a call are chosen, and by which weights: its module's settings, with a seed of
+its own."""
 
 from __future__ import annotations
 
@@ -6,18 +7,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from teola.compiler.graph.pgraph import Primitive
-from teola.compiler.sampling import backends_with, lacking_of
 from teola.runtime.engines.protocol import Sampling
-from teola.runtime.errors import ModuleError
 from teola.runtime.instance.run import Run
-from teola.runtime.pool_engine import PooledEngine
 from teola.runtime.seeds import call_seed
 
 
 def settings_of(head: Primitive) -> Mapping[str, Any]:
     """The settings of ``sampling`` that a prefill carries."""
     found = head.config.get("sampling")
-    return found if isinstance(found, Mapping) else {}
+    return found if isinstance(found, dict | Mapping) else {}
+
+
+def adapter_of(head: Primitive) -> str | None:
+    """The adapter that a prefill's call names."""
+    found = head.config.get("adapter")
+    return found if isinstance(found, str) else None
 
 
 def sampling_of(run: Run, settings: Mapping[str, Any], run_seed: int) -> Sampling:
@@ -28,18 +32,3 @@ def sampling_of(run: Run, settings: Mapping[str, Any], run_seed: int) -> Samplin
         return Sampling(temperature, top_p, stop)
     seed = call_seed(run_seed, run.prepared.id, run.scope.path, settings.get("seed"))
     return Sampling(temperature, top_p, stop, seed)
-
-
-def require(run: Run, settings: Mapping[str, Any], engine: PooledEngine) -> None:
-    """Refuse what the started engine says that it does not have.
-
-    Raises:
-        ModuleError: names it, and the backends that have it.
-    """
-    for name in lacking_of(engine.capabilities.sampling, settings):
-        raise ModuleError(
-            run.prepared.place,
-            f"engine '{engine.name}' has no sampling.{name} "
-            f"(backends that have it: {', '.join(backends_with(name))})",
-            "item",
-        )

@@ -6,18 +6,21 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from teola.runtime.instance.context import TaskContext
 from teola.runtime.instance.run import Run
 from teola.runtime.pool import EnginePool
 from teola.runtime.pool_engine import PooledEngine
 
 
 class Scheduler(Protocol):
-    """What work needs of it; ``seed`` is the run's own."""
+    """What work needs of it; ``seed`` is the run's own, ``contexts`` are those of primitives that
+    write nothing, by id."""
 
     pool: EnginePool
     engines: Mapping[str, PooledEngine]
     loop: asyncio.AbstractEventLoop
     seed: int
+    contexts: dict[str, TaskContext]
 
     def ready(self, action: Callable[[], None]) -> None:
         """Do something after what is being done now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,8 +17,11 @@ from teola.runtime.llm.task import LLMTask
 from teola.runtime.pool_engine import PooledEngine
 from teola.runtime.work.beside import beside
 from teola.runtime.work.prompt import Prompt, Rendered
-from teola.runtime.work.sampling import require, sampling_of, settings_of
+from teola.runtime.work.sampling import adapter_of, sampling_of, settings_of
 from teola.runtime.work.scheduler import Scheduler
+
+LIKELIEST = 20
+"""Tokens of a step whose probabilities are asked for: servers tell no more."""
 
 
 def run_text(scheduler: Scheduler, run: GenerateRun, inputs: dict[str, Any]) -> None:
@@ -25,7 +29,6 @@ def run_text(scheduler: Scheduler, run: GenerateRun, inputs: dict[str, Any]) -> 
     engine, head = run.home, run.prepared.head
     if engine is None or head is None:
         raise ModuleError(run.prepared.place, "its engine is not declared")
-    require(run, settings_of(head), engine)
     prompt = _prompt(run, head, engine)
     texts = _texts(head, inputs)
     found = prompt.at_once(inputs)
@@ -88,9 +91,12 @@ def _queue(
         run.prepared.place,
         run.prepared.limits,
         work,
+        adapter_of(head),
     )
     task.spent_s, task.origin, task.rank = spent_s, run, rank_of(run)
     task.sampling = sampling_of(run, settings_of(head), scheduler.seed)
+    if run.weighed:
+        task.sampling = replace(task.sampling, logprobs=LIKELIEST)
     task.grammar = _grammar(run, engine)
     if not engine.capabilities.takes_tokens:
         task.messages = prompt.messages
@@ -133,7 +139,7 @@ class _TextWork:
             if cell.items:
                 cell.items.clear()
         self.run.delivered = 0
-        self.run.open(self.tokenizer.detokenizer(), self.inputs)
+        self.run.open(self.tokenizer, self.inputs)
 
     def started(self) -> None:
         """The engine has the call."""

@@ -11,6 +11,7 @@ from teola.runtime.instance.warm import WarmRun
 from teola.runtime.pool_engine import PooledEngine
 from teola.runtime.work.beside import beside
 from teola.runtime.work.known_prefix import KnownPrefix
+from teola.runtime.work.sampling import adapter_of
 from teola.runtime.work.scheduler import Scheduler
 
 
@@ -46,8 +47,10 @@ def _render(
 
 def _offer(run: WarmRun, engine: PooledEngine, tokens: Sequence[int]) -> None:
     least = run.prepared.node.config.get("min_new_tokens")
+    target = run.prepared.target
     run.offered()
-    engine.calls.warm(run, tokens, int(str(least or 1)))
+    adapter = adapter_of(target) if target is not None else None
+    engine.calls.warm(run, tokens, int(str(least or 1)), adapter)
 
 
 class _Warmer:

@@ -23,6 +23,7 @@ CASES = {
     "replicas": "rag.yaml --profile profile.json --assume documents=40 --bound -O1"
     " --set engines.embedder.replicas=2 --set engines.reranker.replicas=3",
     "twins": "twins.pgraph --profile profile.json",
+    "heads": "heads.pgraph --profile profile.json --assume question=20 --assume passages=20",
     "until": "twins.pgraph --until prune-order",
     "after_all": "twins.pgraph --print-after-all",
 }

@@ -305,7 +305,7 @@ def test_sampling_that_a_backend_is_known_to_lack_is_refused(monkeypatch):
     _, diagnostics = check(Source("rag.yaml", text))
     said = render(diagnostics)
     assert [item.code for item in diagnostics] == ["unsupported-sampling"] * 2
-    assert "'temperature' is not available on the backend 'fake' of engine 'llm'" in said
+    assert "engine 'llm' has no sampling.temperature (its backend is 'fake')" in said
     assert "backends that have it: transformers" in said
     monkeypatch.setattr(FakeLLM, "sampling", None)
     assert checked(text) is not None

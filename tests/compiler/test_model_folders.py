@@ -76,6 +76,22 @@ def test_an_adapter_is_relative_to_whoever_names_it(workflow, tmp_path):
     assert plan.graph.engines["llm"]["lora"] == str(tmp_path / "here" / "other")
 
 
+def test_adapters_that_calls_name_are_found_like_the_only_one(workflow, tmp_path):
+    """Each relative to whoever names it; a plan knows their names alone, and is given the rest."""
+    given = "backend: vllm, path: models/mine, adapters: {legal: a, plain: b}"
+    workflow.write_text(WORKFLOW.replace("path: models/mine", given))
+    plan = compile_workflow(workflow, sets=["engines.llm.adapters.plain=other"])
+    here, there = tmp_path / "here" / "other", workflow.parent / "a"
+    assert plan.graph.engines["llm"]["adapters"] == {"legal": str(there), "plain": str(here)}
+    kept = json.loads(plan.to_json())["engines"]["llm"]
+    assert (kept["adapters"], kept["lora"]) == ({"legal": "", "plain": ""}, None)
+    (tmp_path / "a.plan.json").write_text(plan.to_json())
+    mine = make_model(tmp_path / "here" / "own")
+    sets = [f"engines.llm.path={mine}", "engines.llm.adapters.legal=c"]
+    found = compile_workflow(tmp_path / "a.plan.json", sets=sets).graph.engines["llm"]["adapters"]
+    assert found == {"legal": str(tmp_path / "here" / "c"), "plain": ""}
+
+
 def test_a_path_that_is_set_is_relative_to_the_current_folder(workflow, tmp_path):
     """Of a workflow, a text-form graph and a plan alike."""
     mine = make_model(tmp_path / "here" / "own")

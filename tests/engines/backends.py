@@ -1,7 +1,8 @@
 """Every backend that the suite is run against: one entry each, and nothing else to do.
 
 ``pytest tests/engines --engine '{kind: reranker, backend: mine, model: …}'`` adds one for a run: a
-plug-in that is installed beside Teola.
+plug-in that is installed beside Teola, a model in a folder, a GPU. `other` may be among the
+settings.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ SMOLLM = {"model": "smollm2-135m-instruct", "dtype": "float32"}
 ON_VLLM = {"max_model_len": 2048, "kv_cache_gib": 0.25, "max_num_seqs": 8}
 FAKE_TIMES = {"latency_ms": 10, "per_token_ms": 1}
 CUT = {"truncate": True}
+LIKE_VLLM = {"kind": "llm", "backend": "vllm", "max_model_len": 4096, "max_num_seqs": 8}
 DIES = {"die_after": 1}
+ADAPTERS = {"adapters": {"one": "tiny-one", "two": "tiny-two"}}
 SERVED = {"model": "tiny", "structured_outputs": "vllm"}
 OF_TOKENS = {**SERVED, "api": "completions", "warm_ups": True}
 EMBEDS = {"model": "tiny", "limit_tokens": 512, "dimensions": 16}
@@ -35,6 +38,8 @@ class Backend:
     the session that makes further settings: a folder of weights, the address of a server.
     ``needs`` is a marker. ``meaning``: results say something about the texts. ``dies`` are settings
     with which it dies in its second batch, where there is no process that could be killed.
+    ``adapted`` are those of one with the adapters one and two. ``durable``: what a store has
+    published outlives it.
     """
 
     kind: str
@@ -45,6 +50,8 @@ class Backend:
     needs: str | None = None
     meaning: bool = False
     dies: Mapping[str, Any] | None = None
+    adapted: Mapping[str, Any] | None = None
+    durable: bool = False
     name: str = ""
 
     @property
@@ -69,12 +76,22 @@ class Backend:
 
 
 BACKENDS = [
-    Backend("llm", "fake", FAKE_TIMES, {"kv_tokens": 800}, dies=DIES),
-    Backend("llm", "simulated"),
+    Backend("llm", "fake", FAKE_TIMES, {"kv_tokens": 800}, dies=DIES, adapted=ADAPTERS),
+    Backend("llm", "simulated", adapted=ADAPTERS),
+    Backend(
+        *("llm", "simulated", {"stands_for": LIKE_VLLM}),
+        {"stands_for": {**LIKE_VLLM, "kv_tokens": 800}},
+        name="simulated-vllm",
+    ),
     Backend("llm", "transformers", SMOLLM, {"kv_pages": 64}, needs="models", meaning=True),
     Backend("llm", "vllm", {**SMOLLM, **ON_VLLM}, needs="vllm", meaning=True),
-    Backend("llm", "openai", SERVED, made="server", name="openai-chat"),
-    Backend("llm", "openai", OF_TOKENS, made="server_of_tokens", name="openai-tokens"),
+    Backend("llm", "openai", SERVED, made="server", adapted=ADAPTERS, name="openai-chat"),
+    Backend(
+        *("llm", "openai", OF_TOKENS),
+        made="server_of_tokens",
+        adapted=ADAPTERS,
+        name="openai-tokens",
+    ),
     Backend("embedder", "fake", {"limit_tokens": 512}, dies=DIES),
     Backend("embedder", "simulated"),
     Backend("embedder", "sentence-transformers", MINILM, CUT, needs="models", meaning=True),
@@ -87,10 +104,10 @@ BACKENDS = [
         "reranker", "cross-encoder", {"dtype": "float32"}, CUT, "tiny_cross_encoder", needs="models"
     ),
     Backend("reranker", "vllm", {"dtype": "float32"}, CUT, "tiny_cross_encoder", needs="vllm"),
-    Backend("store", "fake"),
+    Backend("store", "fake", {"latency_ms": 10}),
     Backend("store", "faiss"),
-    Backend("store", "faiss", made="folder", name="faiss-folder"),
-    Backend("store", "postgres", made="database"),
+    Backend("store", "faiss", made="folder", durable=True, name="faiss-folder"),
+    Backend("store", "postgres", made="database", durable=True),
 ]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from teola.runtime.engines import find_entry
 from teola.runtime.engines.protocol import Generate, Request
-from teola.runtime.hosts import connect
+from teola.runtime.hosts import EngineDied, connect
 
 
 class Client:
@@ -34,10 +34,13 @@ class Client:
         return self.wait(self.handle.control(command, arguments))
 
     def kill(self):
-        """End its process from outside; without one, it ends by itself (``Backend.dies``)."""
+        """End its process from outside; without one, it ends by itself (``Backend.dies``), or as
+        its host would note it."""
         pid = getattr(self.handle, "pid", None)
         if pid is not None:
             os.kill(pid, signal.SIGKILL)
+        elif self.backend.dies is None:
+            self.handle._note_death(EngineDied("it was ended from outside"))
 
     def restart(self):
         self.capabilities = self.wait(self.handle.restart())

@@ -33,8 +33,8 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     for text in config.getoption("--engine", []):
         given = dict(yaml.safe_load(text))
-        kind, backend = given.pop("kind"), given.pop("backend")
-        BACKENDS.append(Backend(kind, backend, given, name=f"{backend}-given"))
+        kind, backend, other = given.pop("kind"), given.pop("backend"), given.pop("other", {})
+        BACKENDS.append(Backend(kind, backend, given, other, name=f"{backend}-given"))
 
 
 def pytest_generate_tests(metafunc):

@@ -12,6 +12,7 @@ import pytest
 
 from teola.compiler.where import parse_where
 from teola.runtime.engines.collections import folder
+from teola.runtime.engines.collections.vector_index import VectorIndex
 from teola.runtime.engines.faiss import FaissStore
 from teola.runtime.engines.protocol import Failure, Request
 from teola.runtime.errors import RunError
@@ -189,6 +190,30 @@ def test_another_embedder_or_mode_is_refused(tmp_path, more, said):
             await store.fill(2, **more)
         assert {one["meta"]["generation"] for one in await store.find()} == {1}
         assert await store.fill(3) == {"count": 20}
+
+    run(scenario())
+
+
+def test_queries_that_ask_alike_are_one_search(tmp_path, monkeypatch):
+    """Of all requests of a batch; each gets its own."""
+    sizes = []
+    real = VectorIndex.nearest
+
+    def nearest(self, queries, *rest):
+        sizes.append(len(queries))
+        return real(self, queries, *rest)
+
+    async def scenario():
+        store = await Store(tmp_path).started()
+        await store.fill(1)
+        alone = [await store.find(number, top_k=3) for number in range(10)]
+        monkeypatch.setattr(VectorIndex, "nearest", nearest)
+        requests = [
+            Request("search", VECTORS[at : at + 1], {"collection": "shelf", "top_k": 3})
+            for at in range(10)
+        ]
+        assert [found for (found,) in await store.engine.run(requests)] == alone
+        assert sizes == [10]
 
     run(scenario())
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import re
+from contextlib import ExitStack
+from math import exp
 
 import pytest
 
-from teola.compiler.engines import settings_model
-from teola.compiler.sampling import GREEDY, backends_with
+from teola.compiler.needs import GREEDY, backends_with, declared, needs
 from teola.runtime.engines.protocol import Grammar, Sampling, TokenEvent
 from teola.runtime.engines.tokenizer import load_tokenizer
 from teola.runtime.errors import UnsupportedError
@@ -268,26 +270,71 @@ def test_a_prefix_that_is_said_to_be_kept_is_not_computed_again(of_tokens):
         assert min(seconds for seconds, _ in warmed) < 0.7 * min(seconds for seconds, _ in cold)
 
 
-def test_the_engine_has_the_sampling_that_its_settings_say(engine):
+def test_the_engine_has_what_its_settings_say(engine):
     """The compiler reads the settings, the scheduler the capabilities."""
-    declared = settings_model("llm", engine.backend.backend).sampling
-    assert declared is None or engine.capabilities.sampling == declared
+    for group, names in declared(engine.config).items():
+        assert names is None or getattr(engine.capabilities, group) == set(names)
 
 
 def test_what_a_backend_lacks_is_refused_before_it_starts(engine):
     """Naming the backends that have it."""
-    declared = settings_model("llm", engine.backend.backend).sampling
     asked = {"temperature": 0.5, "top_p": 0.5, "stop": ["."], "seed": 3}
     assert asked.keys() == GREEDY.keys()
-    for name in asked.keys() - (asked.keys() if declared is None else declared):
-        sampling = f", {json.dumps(name)}: {json.dumps(asked[name])}"
-        graph = plan(
-            call("a", "x", "", sampling=sampling) + "\noutput o: text = %a.decode:text",
-            llm={"backend": engine.backend.backend},
-        ).graph
-        with pytest.raises(UnsupportedError) as caught:
-            check_requirements(graph)
-        assert all(backend in str(caught.value) for backend in backends_with(name))
+    wanted = [
+        *needs({"sampling": asked}, {}),
+        *needs({"output": {"shape": "json"}}, {}),
+        *needs({"output": {"shape": "choice"}}, {}),
+        *needs({"adapter": "formal"}, {}),
+    ]
+    assert len(wanted) == 7
+    for need in wanted:
+        names = declared(engine.config)[need.group]
+        if names is not None and need.name not in names:
+            with pytest.raises(UnsupportedError, match=re.escape(need.what)) as caught:
+                check_requirements(asking(need, asked, engine.config))
+            if need.group != "adapters" or "adapters" not in engine.config:
+                assert all(backend in str(caught.value) for backend in backends_with(need))
+
+
+def asking(need, sampling, config):
+    """A graph with one call that needs something of an engine."""
+    more = f", {json.dumps(need.name)}: {json.dumps(sampling.get(need.name))}"
+    lines = call("a", "x", "", sampling=more if need.group == "sampling" else "")
+    if need.group == "grammars":
+        shape = "json" if need.name == "json_schema" else "choice"
+        output = {"shape": shape, "choices": ["a", "b"]}
+        lines = call("a", "x", "", decode=f"{{engine = llm, output = {json.dumps(output)}}}")
+    if need.group == "adapters":
+        lines = lines.replace(
+            "{engine = llm, messages", '{engine = llm, adapter = "formal", messages'
+        )
+    return plan(lines + "\noutput o: text = %a.decode:text", llm=config).graph
+
+
+def test_a_request_for_an_adapter_that_is_not_there_fails_alone(engine, prompts):
+    lost, fine = engine.generate((prompts[0], 4, {"adapter": "nobody's"}), (prompts[0], 4, {}))
+    assert lost.failure.kind == "item"
+    assert "there is no adapter 'nobody's'" in lost.failure.message
+    assert fine.failure is None
+
+
+@pytest.fixture
+def adapted(engine, start):
+    """An engine with two adapters, each of which changes its answers."""
+    if engine.backend.adapted is None:
+        pytest.skip("it has no adapters")
+    with ExitStack() as until:
+        yield start(engine.backend, until, **engine.backend.adapted)
+
+
+def test_an_adapter_answers_where_it_is_named(adapted, prompts):
+    """The calls of one batch keep apart, and nothing that one has computed serves another."""
+    assert adapted.capabilities.adapters == {"one", "two"}
+    asked = [{}, {"adapter": "one"}, {"adapter": "two"}]
+    together = adapted.generate(*((prompts[1], 12, how) for how in asked))
+    again = [adapted.generate((prompts[1], 12, how))[0] for how in asked]
+    assert [one.said for one in together] == [one.said for one in again]
+    assert len({str(one.said) for one in together}) == 3
 
 
 @pytest.fixture
@@ -339,6 +386,42 @@ def test_an_answer_has_the_shape_of_its_grammar(engine, prompts):
         (answer,) = engine.generate((prompts[2], 32, {"grammar": grammar}))
         assert answer.finish_reason == "stop"
         assert fits(text_of(engine, answer))
+
+
+def told(engine, prompt, **asked):
+    """The answer to a call that asks for chances, and what it tells of each step."""
+    if "logprobs" not in engine.capabilities.sampling:
+        pytest.skip("it does not say that it tells chances")
+    (answer,) = engine.generate((prompt, 8, {**asked, "sampling": Sampling(logprobs=20)}))
+    (plain,) = engine.generate((prompt, 8, asked))
+    assert plain.said == answer.said
+    assert not any(event.chances for event in plain.events)
+    steps = [could for event in answer.events for could in event.chances]
+    assert all(len({one for one, _ in could}) == len(could) for could in steps)
+    return answer, steps
+
+
+def test_of_what_a_grammar_allows_the_chances_are_told(engine, prompts):
+    """They are 1 together; the first of each step came."""
+    answer, steps = told(engine, prompts[2], grammar=Grammar(choices=("yes", "no", "never")))
+    assert 0 < len(steps) <= len(answer.tokens) + 1
+    for could in steps:
+        assert sum(exp(log) for _, log in could) == pytest.approx(1, abs=1e-4)
+        assert could[0][1] == max(log for _, log in could)
+    came = [could[0][0] for could in steps]
+    if isinstance(came[0], int):
+        assert came[: len(answer.tokens)] == answer.tokens
+    else:
+        assert "".join(came) == text_of(engine, answer).strip()
+
+
+@pytest.mark.engines("llm", meaning=True)
+def test_the_likeliest_tokens_of_any_answer_are_told(engine, prompts):
+    """With one event for all of them, too."""
+    answer, steps = told(engine, prompts[1], stream=False)
+    assert [could[0][0] for could in steps][: len(answer.tokens)] == answer.tokens
+    assert all(len(could) == 20 for could in steps)
+    assert all(0 < sum(exp(log) for _, log in could) <= 1 + 1e-4 for could in steps)
 
 
 def text_of(engine, answer):

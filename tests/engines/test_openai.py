@@ -20,6 +20,7 @@ from teola.runtime.engines.protocol import Grammar, Request, Sampling
 from teola.runtime.engines.tokenizer import ByteTokenizer
 from teola.runtime.errors import ModelError, RunError
 from teola.runtime.hosts import EngineStartError
+from teola.runtime.shapes import ChoiceShape
 from tests.engines.clients import BatchClient, LLMClient, Prompt, started
 from tests.openai_model import PART
 from tests.openai_server import serving
@@ -166,7 +167,6 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 def test_what_an_answer_must_be_goes_along_where_the_server_has_that(server, start):
     """As JSON Schema in OpenAI's words, as choices in vLLM's."""
     assert start().capabilities.grammars == frozenset()
-    assert start(structured_outputs="json_schema").capabilities.grammars == {"json_schema"}
     llm = start(structured_outputs="vllm")
     assert llm.capabilities.grammars == {"json_schema", "choices"}
     one_answer(llm, grammar=Grammar(json_schema=json.dumps(SCHEMA)))
@@ -175,6 +175,28 @@ def test_what_an_answer_must_be_goes_along_where_the_server_has_that(server, sta
     told = {"name": "answer", "strict": True, "schema": SCHEMA}
     assert schema["response_format"] == {"type": "json_schema", "json_schema": told}
     assert choices["structured_outputs"] == {"choice": ["yes", "no"]}
+
+
+def test_choices_are_a_schema_for_servers_that_have_only_those(server, start):
+    """Their answer is JSON; whoever reads it knows the choice within its quotes."""
+    llm = start(structured_outputs="json_schema")
+    assert llm.capabilities.grammars == {"json_schema", "choices"}
+    said = one_answer(llm, grammar=Grammar(choices=("yes", "no"))).said
+    (body,) = server.bodies("/chat/completions")
+    assert body["response_format"]["json_schema"]["schema"] == {"enum": ["yes", "no"]}
+    shape = ChoiceShape(("yes", "no"))
+    shape.push(said)
+    assert (said, shape.value) == ('"yes"', "yes")
+
+
+def test_an_adapter_is_a_model_of_the_server(server, start):
+    """Calls that name none ask for the engine's model; an unknown one is refused here."""
+    llm = start(adapters={"formal": "tiny-formal"})
+    assert llm.capabilities.adapters == {"formal"}
+    one_answer(llm)
+    one_answer(llm, adapter="formal")
+    assert one_answer(llm, adapter="informal").failure.kind == "item"
+    assert [body["model"] for body in server.bodies("/chat/completions")] == ["tiny", "tiny-formal"]
 
 
 def test_a_request_has_further_fields_and_lacks_some(server, start):
@@ -418,6 +440,16 @@ def test_texts_are_embedded_in_order(server, start, encoding):
     assert np.allclose(np.stack(two), embed(TEXTS[:1], 8))
     (body,) = server.bodies("/embeddings")
     assert (body["input"], body["dimensions"]) == ([*TEXTS, "one"], 8)
+
+
+def test_a_server_that_does_not_let_one_choose_the_dimension_is_found_out(server, start):
+    """What the engine says of itself is true, or an error."""
+    embedder = start(BatchClient, dimensions=8)
+    assert embedder.capabilities.dimension == 8
+    server.fault(status=200, said={"data": [{"index": 0, "embedding": [1.0] * 4}]})
+    (failed,) = embedder.run(Request("embed", ["one"]))
+    assert failed.kind == "engine"
+    assert "embeddings of 4 numbers, not of 8 (dimensions)" in failed.message
 
 
 def test_a_text_over_the_limit_fails_alone_and_is_not_sent(server, start):

@@ -104,6 +104,23 @@ def test_a_store_of_other_settings_is_refused(database):
     run(scenario())
 
 
+@pytest.mark.parametrize("index", ["flat", "hnsw"])
+def test_a_batch_finds_what_each_of_its_queries_finds_alone(database, index):
+    """Shared by connections, and sent before the first answer is there; those that cannot be
+    searched with fail alone."""
+
+    async def scenario():
+        async with Store(database, index=index) as store:
+            name = f"batch {index}"
+            await store.fill(1, name, 500)
+            queries = [*VECTORS[:70], np.ones(3, np.float32), *QUERIES]
+            together = await store.find(name, queries, 5)
+            assert together == [(await store.find(name, [one], 5))[0] for one in queries]
+            assert isinstance(together[70], Failure)
+
+    run(scenario())
+
+
 def test_readers_see_whole_versions(database):
     """While versions are published, each search finds all of one of them."""
 

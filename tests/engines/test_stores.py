@@ -1,11 +1,14 @@
 """What every store does: atomic ingest, replacing by document, exact search with ties in order."""
 
+import asyncio
+
 import numpy as np
 import pytest
 
 from teola.compiler.where import parse_where
 from teola.runtime.engines.protocol import Failure, Request
 from teola.runtime.errors import RunError, UnsupportedError
+from teola.runtime.hosts import EngineDied
 
 AXES = np.eye(4, dtype=np.float32)
 
@@ -91,6 +94,32 @@ def test_requests_of_one_batch_keep_apart(store):
     assert isinstance(unknown, Failure)
 
 
+def test_requests_that_ask_differently_find_together_what_each_finds_alone(store):
+    """Of a batch in any order: other collections, numbers, conditions and scores."""
+    numbers = np.random.default_rng(2)
+    for name in ("shelf", "cellar"):
+        vectors = numbers.standard_normal((60, 8), dtype=np.float32)
+        rows = [(chunk(f"{name}{at}", f"d{at % 3}"), one) for at, one in enumerate(vectors)]
+        publish(store, rows, name)
+    ways = [
+        {"collection": "shelf", "top_k": 5},
+        {"collection": "cellar", "top_k": 5},
+        {"collection": "shelf", "top_k": 2},
+        {"collection": "shelf", "top_k": 5, "where": parse_where("meta.from == 'd1'")},
+        {"collection": "shelf", "top_k": 5, "min_score": 0.2},
+        {"collection": "nowhere", "top_k": 5},
+    ]
+    queries = list(numbers.standard_normal((40, 8), dtype=np.float32))
+    batch = [
+        Request("search", queries[at : at + size], ways[at % len(ways)])
+        for at, size in zip(range(36), (1, 0, 2, 3) * 9, strict=True)
+    ]
+    together = store.run(*batch)
+    for request, found in zip(batch, together, strict=True):
+        (alone,) = store.run(request)
+        assert found == alone
+
+
 def test_an_unknown_collection_is_named(store):
     failure = store.items("search", [AXES[0]], collection="nowhere", top_k=1)
     assert isinstance(failure, Failure)
@@ -169,6 +198,37 @@ def test_a_dropped_collection_is_unknown(store):
     store.control("drop", collection="shelf")
     assert isinstance(store.items("search", [AXES[0]], collection="shelf", top_k=1), Failure)
     assert names(search(store, AXES[0], collection="kept")) == ["b"]
+
+
+def test_a_death_in_the_middle_of_an_ingest_is_told_and_publishes_nothing(store):
+    """To who waits and to who comes. A durable store has what it had; any other nothing."""
+    publish(store, [(chunk("a"), AXES[0]), (chunk("b", "paper"), AXES[1])])
+    rows = [(chunk(f"c{number}"), AXES[number % 4]) for number in range(50)]
+    common = {"collection": "shelf", "pending": "lost"}
+
+    async def die():
+        running = asyncio.create_task(store.handle.run([Request("ingest", rows, common)] * 20))
+        await asyncio.sleep(0)
+        store.kill()
+        with pytest.raises(EngineDied):
+            await running
+        with pytest.raises(EngineDied):
+            await store.handle.control("publish", common)
+        return await store.handle.died
+
+    assert isinstance(store.wait(die()), EngineDied)
+    store.restart()
+    described = store.control("describe")
+    assert described["pending"] == []
+    if store.backend.durable:
+        assert names(search(store, AXES[0])) == ["a", "b"]
+        publish(store, [(chunk("d"), AXES[2])])
+        assert names(search(store, AXES[2])) == ["d", "b"]
+    else:
+        assert described["collections"] == {}
+        (lost,) = store.run(Request("search", [AXES[0]], {"collection": "shelf", "top_k": 1}))
+        assert isinstance(lost, Failure)
+        assert "there is no collection 'shelf'" in lost.message
 
 
 def test_describe_says_what_is_there(store):

@@ -107,3 +107,16 @@ def test_calls_without_a_seed_differ():
     from teola.runtime.engines.transformers.token_choice import TokenChoice
 
     assert TokenChoice(Sampling(1.0), None).seed(1) != TokenChoice(Sampling(1.0), None).seed(1)
+
+
+@given(values=logits, seed=seeds)
+def test_the_likeliest_tokens_are_told_before_anything_is_drawn(values, seed):
+    """Of those that the grammar allows, whose chances are 1 together."""
+    told, allowed = [], [True, False] * 3
+    how = {"temperature": 2.0, "seed": seed, "allowed": allowed, "logprobs": 9, "told": told}
+    chosen([values], {"row": 0, **how})
+    (step,) = told
+    chances = softmax([one for one, there in zip(values, allowed, strict=True) if there])
+    assert sorted(step) == [0, 2, 4]
+    assert [exp(step[token]) for token in (0, 2, 4)] == pytest.approx(chances, abs=1e-5)
+    assert list(step.values()) == sorted(step.values(), reverse=True)

@@ -33,7 +33,7 @@ class ScriptedLoop:
     """Takes requests and says nothing by itself, but for the warm-up."""
 
     context, vocabulary, ends, details = 100, 50, frozenset([END]), {}
-    shares_prefixes = True
+    shares_prefixes, state = True, {}
     budget = KVBudget(pages=8, page_tokens=16, batch_tokens=64)
 
     def __init__(self, take, ended, warm_up_error=None):
@@ -46,7 +46,7 @@ class ScriptedLoop:
             raise UnsupportedError("only choices")
         return f"state of {'|'.join(grammar.choices)}"
 
-    def add(self, request, grammar=None):
+    def add(self, request, grammar=None, told=None):
         self.grammars[request.id] = grammar
         if request is WARM_UP:
             self.take([Output(request.id, [5, 5], finished=True, error=self.warm_up_error)])

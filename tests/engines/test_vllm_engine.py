@@ -1,26 +1,40 @@
 """Engines on vLLM, the package replaced by a scripted one."""
 
 import asyncio
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from teola.runtime.engines.protocol import Failure, Generate, Request, Sampling
 from teola.runtime.engines.vllm import installed
-from teola.runtime.engines.vllm.arguments import arguments, environment, lora_arguments
+from teola.runtime.engines.vllm.arguments import (
+    adapter_folders,
+    arguments,
+    environment,
+    lora_arguments,
+)
 from teola.runtime.engines.vllm.embedder import VllmEmbedder
 from teola.runtime.engines.vllm.llm import FIRST, VllmLLM
+from teola.runtime.engines.vllm.requirements import fitting
+from teola.runtime.engines.vllm.reranker import VllmReranker
 from teola.runtime.errors import ModelError, RunError, UnsupportedError
 from teola.runtime.hosts.errors import EngineDied
+from tests.engines.tiny_models import save_tokenizer
 
 EOS = 2
 
 
-def output(tokens=(), finish_reason=None, stop_reason=None, text="", cached=0):
+def output(tokens=(), finish_reason=None, stop_reason=None, text="", cached=0, logprobs=None):
     """As vLLM gives it."""
     made = SimpleNamespace(
-        token_ids=list(tokens), text=text, finish_reason=finish_reason, stop_reason=stop_reason
+        token_ids=list(tokens),
+        text=text,
+        finish_reason=finish_reason,
+        stop_reason=stop_reason,
+        logprobs=logprobs,
     )
     return SimpleNamespace(outputs=[made], num_cached_tokens=cached)
 
@@ -125,6 +139,21 @@ def test_the_token_that_stops_an_answer_is_no_part_of_it():
         vllm.say("b", tokens=[10, 9], finish_reason="stop")
         await pause()
         assert [list(event.tokens) for event in steps[0]] == [[10], [10, 9]]
+
+    play(scene)
+
+
+def test_what_could_have_come_is_told_with_what_came():
+    """First the token that came; of the end, too."""
+
+    async def scene(engine, vllm, steps):
+        await ask(engine, request("a", sampling=Sampling(logprobs=2)))
+        told = [{9: SimpleNamespace(logprob=-0.5), 10: SimpleNamespace(logprob=-1.0)},
+                {EOS: SimpleNamespace(logprob=-0.25)}]  # fmt: skip
+        vllm.say("a", tokens=[10, EOS], finish_reason="stop", logprobs=told)
+        await pause()
+        ((event,),) = steps
+        assert event.chances == [[(10, -1.0), (9, -0.5)], [(EOS, -0.25)]]
 
     play(scene)
 
@@ -252,6 +281,23 @@ def test_a_missing_vllm_is_said_with_how_to_install_it(monkeypatch):
         asyncio.run(VllmLLM({}).start())
 
 
+def test_vllm_for_cpus_is_installed_with_any_build_of_pytorch():
+    """And without what does not fit it; other requirements stay as they are."""
+    asked = [
+        "numpy",
+        'torch==2.13.0+cpu; platform_machine == "x86_64"',
+        "fastapi[standard]<0.137.0,>=0.133.0",
+        "torchvision; platform_machine != 'riscv64'",
+        "torchcodec>=0.14",
+        'pandas; extra == "bench"',
+    ]
+    assert list(fitting(asked)) == [
+        "numpy",
+        'torch==2.13.0; platform_machine == "x86_64"',
+        "fastapi[standard]<0.137.0,>=0.133.0",
+    ]
+
+
 def test_settings_become_vllms_arguments(tmp_path):
     """Only what was said, and what a CPU needs."""
     said = {"max_model_len": 512, "kv_cache_gib": 0.5, "block_size": None, "max_num_seqs": 3}
@@ -283,19 +329,38 @@ def test_nothing_is_told_to_anybody_and_threads_are_those_said():
 def test_an_adapters_rank_is_rounded_up_to_what_vllm_takes(tmp_path):
     config = tmp_path / "adapter_config.json"
     config.write_text('{"r": 12}')
-    assert lora_arguments(tmp_path)["max_lora_rank"] == 16
+    assert lora_arguments([tmp_path])["max_lora_rank"] == 16
     config.write_text('{"r": 1000}')
     with pytest.raises(ModelError, match="rank 1000"):
-        lora_arguments(tmp_path)
+        lora_arguments([tmp_path])
     config.unlink()
     with pytest.raises(ModelError, match="holds no LoRA adapter"):
-        lora_arguments(tmp_path)
+        lora_arguments([tmp_path])
+
+
+def test_several_adapters_run_together(tmp_path):
+    """With the largest of their ranks; that of all other calls is one of them."""
+    for name, rank in (("one", 4), ("two", 30)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "adapter_config.json").write_text(json.dumps({"r": rank}))
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    folders = adapter_folders({"lora": one, "adapters": {"formal": two}})
+    assert folders == {"": Path(one), "formal": Path(two)}
+    assert lora_arguments(folders.values()) == {
+        "enable_lora": True,
+        "max_loras": 2,
+        "max_cpu_loras": 2,
+        "max_lora_rank": 32,
+    }
+    assert adapter_folders({"lora": None, "adapters": {}}) == {}
 
 
 def test_a_plan_does_not_know_where_an_adapter_lies():
     """It is refused by name until `--set` says where, never left out."""
     with pytest.raises(ModelError, match=r"--set engines\.NAME\.lora="):
-        lora_arguments(Path())
+        adapter_folders({"lora": ""})
+    with pytest.raises(ModelError, match=r"--set engines\.NAME\.adapters\.formal="):
+        adapter_folders({"adapters": {"formal": ""}})
 
 
 class Letters:
@@ -316,8 +381,6 @@ class Row(list):
         return self
 
     def numpy(self):
-        import numpy as np
-
         return np.asarray(self, np.float32)
 
 
@@ -365,3 +428,43 @@ def test_a_text_over_the_limit_fails_alone_or_is_cut(monkeypatch):
     assert refused == Failure("item", "no")
     cut, _ = embed(monkeypatch, ["abcdefgh"], truncate=True)
     assert cut.tolist() == [[6, 1, 2]]
+
+
+@pytest.fixture
+def rerank(tmp_path, monkeypatch):
+    """What a reranker with a limit of 12 tokens makes of passages; a score is how many tokens vLLM
+    was given, and where the passage began."""
+    save_tokenizer(tmp_path)
+    monkeypatch.setattr("teola.runtime.engines.vllm.reranker.ensure", lambda _: tmp_path)
+
+    async def pool(name, task, tokens, second):
+        assert task == "classify"
+        return np.asarray([len(tokens) + second / 100])
+
+    async def main(query, passages, config):
+        engine = VllmReranker(config)
+        engine._load = lambda: SimpleNamespace(
+            context=12, details={}, pool=pool, shutdown=lambda: None
+        )
+        await engine.start()
+        (found,) = result = await engine.run([Request("score", passages, {"query": query})])
+        await engine.close()
+        return found, result.tokens
+
+    return lambda query, passages, **config: asyncio.run(main(query, passages, config))
+
+
+def test_a_passages_tokens_are_counted_as_if_it_were_alone(rerank):
+    """The query's are no part of them."""
+    assert rerank("cat is", ["bread", "", "the bread"]) == ([6.04, 5.04, 7.04], [[3, 2, 4]])
+
+
+def test_a_pair_that_never_fits_says_which_text_is_too_long(rerank):
+    """Where texts are cut, the passage is, and a query that leaves no room is still refused."""
+    (fine, long), _ = rerank("cat", ["bread " * 8, "bread " * 9])
+    assert (fine, long.kind) == (12.03, "item")
+    assert long.message.startswith("the query with the passage has 13 tokens")
+    assert rerank("cat", ["bread " * 9], truncate=True)[0] == [12.03]
+    for config in ({}, {"truncate": True}):
+        ((query,), _) = rerank("cat " * 10, ["bread"], **config)
+        assert query.message.startswith("the query has 13 tokens")

@@ -40,6 +40,9 @@ class EchoEngine:
             case "exit":
                 print("CUDA driver too old", file=sys.stderr)
                 os._exit(3)
+            case "die":
+                print("its core ran out of memory", file=sys.stderr, flush=True)
+                raise EngineDied("the core has ended")
             case "never":
                 await asyncio.Event().wait()
         return Capabilities(max_items=7, details=self.about())

@@ -96,10 +96,10 @@ class Desk:
         await self.turn()
         return task
 
-    async def warm(self, tokens, owner=None, least=1):
+    async def warm(self, tokens, owner=None, least=1, adapter=None):
         """Offer a warm-up."""
         owner = owner or Owner()
-        self.scheduler.warm(owner, tokens, least)
+        self.scheduler.warm(owner, tokens, least, adapter)
         await self.turn()
         return owner
 

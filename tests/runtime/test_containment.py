@@ -42,6 +42,7 @@ async def test_several_items_of_one_batch_raise(bench):
 async def test_an_engine_that_is_broken_is_not_asked_for_every_item(bench, count, runs):
     """Where everything raises the engine is at fault: `engine`, after few runs."""
     faults = Faults(raises=["a"]).into(bench)
+    bench.pool.policy = "fifo"  # whose batches are as large as can be
     async with bench.runner(embedding(latency_ms=1), share=False) as runner:
         results = await held(runner, *(["a"] for _ in range(count)))
     assert all(failed(result, "engine") for result in results)
@@ -50,8 +51,9 @@ async def test_an_engine_that_is_broken_is_not_asked_for_every_item(bench, count
 
 @virtual
 async def test_one_that_is_well_is_found_beside_many_that_are_not(bench):
-    """A query all of whose items raise harms no other, however many they are."""
+    """A query all of whose items raise harms no other in its batch, however many they are."""
     Faults(raises=["bad"]).into(bench)
+    bench.pool.policy = "fifo"  # which lets a large batch be of two queries
     async with bench.runner(embedding(latency_ms=1), share=False) as runner:
         one, two = await held(runner, [f"bad {n}" for n in range(31)], ["a"])
     assert failed(one, "item")

@@ -415,6 +415,18 @@ def test_the_tail_of_a_crash_is_in_its_error():
     run(scenario())
 
 
+def test_an_engine_that_says_it_has_died_while_starting_shows_its_last_lines():
+    """Its process is there yet; why something within it ended stands in what that printed."""
+
+    async def scenario():
+        with pytest.raises(EngineStartError, match="the core has ended") as caught:
+            async with engine("process", start="die"):
+                pass
+        assert caught.value.output[-1] == "its core ran out of memory"
+
+    run(scenario())
+
+
 def test_a_killed_process_is_a_death():
     """``kill -9``: calls raise, the signal and the last lines are named, no zombie stays."""
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from teola.runtime.errors import InputError
+from teola.runtime.inputs import INLINE_CHARACTERS, INLINE_TEXTS
 from tests.runtime.workbench import plan, virtual
 
 PORTS = {
@@ -219,3 +220,28 @@ async def test_what_the_caller_changes_later_does_not_count(bench):
         await bench.settle()
         given.append("two")
         assert (await running)["out"] == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("given", "threads"),
+    [
+        ([{"name": "a", "text": "b"}], 0),
+        ({"name": "a", "text": "b"}, 0),
+        ([{"name": "a", "text": "b" * INLINE_CHARACTERS}], 0),
+        ([{"name": "a", "text": "b" * (INLINE_CHARACTERS + 1)}], 1),
+        ([{"name": str(n), "text": "b"} for n in range(INLINE_TEXTS + 1)], 1),
+    ],
+    ids=["a list", "one", "a long one", "too long", "too many"],
+)
+@virtual
+async def test_a_few_texts_are_taken_at_once(bench, monkeypatch, given, threads):
+    """Those that are given as they are; a thread reads what may take longer."""
+    found, real = [], asyncio.to_thread
+
+    def to_thread(*call):
+        found.append(call)
+        return real(*call)
+
+    monkeypatch.setattr("teola.runtime.inputs.asyncio.to_thread", to_thread)
+    await bench.run(source("list<document>"), value=given)
+    assert len(found) == threads

@@ -39,12 +39,27 @@ def test_a_graph_that_is_too_large_is_not_looked_at():
 
 
 def test_the_work_is_that_of_the_estimate():
-    """One query alone: nothing is batched with another's, so engines work as long as predicted."""
+    """Of one query alone, whose batches are nobody else's: what engines of items work."""
     made = compile_workflow("advanced_rag", level="O0")
     found = estimate(expand(made.graph))
-    outlook = Outlook(made.graph)
-    engines = sum(ms for name, ms in found.engines.items() if name != "cpu")
-    assert outlook.total_ms == pytest.approx(engines, rel=0.15)
+    works = sum(one.work_ms for one in Outlook(made.graph).nodes.values() if one.goes_on is None)
+    engines = sum(ms for name, ms in found.engines.items() if name not in ("cpu", "llm"))
+    assert works == pytest.approx(engines, rel=0.15)
+
+
+def test_a_decode_is_its_share_of_the_steps(tmp_path):
+    """Eight sequences share a step well: one is an eighth of that, however long it takes alone."""
+    found = {}
+    for knee in (1, 8):
+        step = {"operation": "decode", "knee": knee, "base_ms": 7, "item_ms": 1}
+        prompt = {"operation": "prefill", "knee": 1, "base_ms": 0, "item_ms": 0}
+        file = tmp_path / f"{knee}.json"
+        file.write_text(json.dumps({"schema": "teola.profile/1", "entries": [step, prompt]}))
+        graph = plan(TWO_CALLS, llm={"backend": "simulated", "profile": str(file)}).graph
+        found[knee] = Outlook(graph).of("a.decode")
+    assert found[8].work_ms == pytest.approx(found[1].work_ms * (7 + 8) / 8 / (7 + 1))
+    assert found[8].path_ms == found[1].path_ms
+    assert found[8].did(1, 1, 101) == pytest.approx(100 * 15 / 8)
 
 
 def test_paths_and_depths_shrink_towards_the_output():

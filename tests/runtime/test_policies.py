@@ -311,6 +311,28 @@ def test_remaining_work_ends_what_it_has_begun():
     assert [part.task for part in policy.next_batch(Budget(2))] == [first]
 
 
+@given(
+    queries=st.lists(st.integers(1, 20), min_size=1, max_size=8),
+    groups=st.integers(1, 5),
+    knee=st.integers(1, 12),
+    budget=st.integers(1, 16),
+)
+def test_remaining_work_joins_queries_up_to_the_knee(queries, groups, knee, budget):
+    """A larger batch has items of one query only; and what would have fitted was taken."""
+    policy = RemainingWork()
+    for query, items in enumerate(queries):
+        for first in range(0, items, groups):
+            policy.add(task(min(groups, items - first), query=query, knee=knee))
+    found = 0
+    while (batch := policy.next_batch(Budget(budget))) is not None:
+        size = sum(len(part.indices) for part in batch)
+        found += size
+        assert size <= knee or len({part.task.rank.query for part in batch}) == 1
+        if size < budget and (first := policy.first()) is not None:
+            assert size + len(first.todo) > knee
+    assert found == sum(queries)
+
+
 def test_remaining_work_learns_that_a_query_needs_less():
     """What comes last knows best: all that waits of its query goes by that."""
     long, other = task(query=0, left_ms=400.0), task(query=1, left_ms=300.0)

@@ -248,7 +248,7 @@ async def test_sampling_that_a_backend_lacks_is_refused_at_start(bench, monkeypa
     with pytest.raises(UnsupportedError, match="'a'.*temperature") as caught:
         await bench.run(sampled, q="x")
     assert "seed" in str(caught.value)
-    assert "'transformers'" in str(caught.value)
+    assert "engine 'llm' (transformers)" in str(caught.value)
     assert bench.spies == []
 
 

@@ -10,7 +10,6 @@ from teola.compiler.passes.deduplicate import Deduplicate
 from teola.runtime.engines.fakes.llm import answer
 from teola.runtime.engines.protocol import GREEDY, Generate, Grammar, Sampling
 from teola.runtime.engines.tokenizer import ByteTokenizer
-from teola.runtime.errors import ModuleError
 from teola.runtime.record import call_key
 from teola.runtime.seeds import call_seed
 from tests.runtime.workbench import call, plan, reply, virtual
@@ -150,22 +149,3 @@ async def test_an_answer_ends_before_a_stop_text(bench):
     result = await bench.run(asking(f', "stop": ["never", "{stop}"]'), q="x")
     assert result["out"] == whole[: whole.index(stop)]
     assert result.truncated == ()
-
-
-@virtual
-async def test_an_engine_that_lacks_a_setting_is_not_asked(bench):
-    """What a plug-in's backend has only its started engine says."""
-
-    def lack(spy):
-        start = spy.handle.start
-
-        async def started():
-            return replace(await start(), sampling=frozenset({"stop"}))
-
-        spy.handle.start = started
-
-    bench.prepared.append(lack)
-    with pytest.raises(ModuleError, match=r"'a'.*engine 'llm' has no sampling\.temperature") as say:
-        await bench.run(asking(', "temperature": 0.5, "stop": ["x"]'), q="x")
-    assert "transformers" in str(say.value)
-    assert bench.spy("llm").submitted == []

@@ -67,7 +67,7 @@ async def test_a_shape_reaches_the_engine_as_a_grammar_and_comes_back_as_a_value
 async def test_without_a_grammar_what_is_malformed_is_an_error_that_shows_it(bench, shape):
     """It names the module, and no retry makes it again: the answer would be the same."""
     more, kind = SHAPES[shape]
-    asked = asking({"shape": shape, **more}, shape, kind, structured=False)
+    asked = asking({"shape": shape, **more}, shape, kind, structured_outputs="none")
     with pytest.raises(ModuleError, match=rf"'a'.*malformed-output: {shape}: ") as caught:
         await bench.run(asked, q="x")
     (request,) = bench.spy("llm").submitted
@@ -79,7 +79,7 @@ async def test_without_a_grammar_what_is_malformed_is_an_error_that_shows_it(ben
 async def test_without_a_grammar_what_is_well_formed_is_taken(bench):
     word = reply("x").split()[0]
     asked = asking({"shape": "choice", "choices": [word, "other"]}, "choice", "text",
-                   structured=False)  # fmt: skip
+                   structured_outputs="none")  # fmt: skip
     result = await bench.run(asked, q="x")
     assert (result["out"], result["text"]) == (word, word)
 

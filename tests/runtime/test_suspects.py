@@ -154,6 +154,7 @@ async def test_an_engine_that_always_dies_is_given_up(bench):
     """Suspects do not keep it alive: after four deaths in a row whoever waits is told, and no item
     is taken to be at fault any more."""
     faults = Faults(kills=["a"]).into(bench)
+    bench.pool.policy = "fifo"  # all of them in one batch
     async with bench.runner(embedding(latency_ms=1), share=False) as runner:
         results = await together(runner, *([f"a{n}"] for n in range(20)))
         assert [failed(one, "item", "twice") for one in results].count(True) == 3

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from teola.runtime.errors import RunError
-from teola.runtime.keys import digest, of_input, of_json
+from teola.runtime.keys import digest, of_input, of_json, of_port
 from teola.runtime.operations import CPU, SCANS
 from teola.runtime.operations.lists import identity
 from teola.runtime.shapes import LinesShape, TextShape
@@ -21,6 +21,14 @@ plain = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
     max_leaves=8,
 )
+
+
+def test_the_ports_of_a_run_have_keys_of_their_own():
+    """Made of the run's; a cell that is no port has its own, and what has none has none."""
+    run = digest(b"a run")
+    assert Cell(run, port="one").key == of_port(run, "one") != Cell(run, port="two").key
+    assert Cell(run).key == run
+    assert Cell(None, port="one").key is None
 
 
 @given(st.lists(st.lists(st.integers(), max_size=3), max_size=4))

@@ -200,3 +200,71 @@ def test_a_shaped_answer_is_what_its_grammar_allows_and_as_long_as_drawn(seed, w
     assert set(range(1, items + 1)) <= set(found)
     assert answer.finish_reason == "stop"
     assert len(answer.tokens) >= wanted
+
+
+VLLM = {"kind": "llm", "backend": "vllm", "max_num_seqs": 1, "max_model_len": 512}
+
+
+def test_one_that_stands_for_vllm_orders_what_waits_in_it(tmp_path):
+    """One call runs at a time: the least priority first, equal ones as they came."""
+
+    async def main():
+        llm, told = await started("llm", tmp_path, PREFILL, DECODE, stands_for=VLLM)
+        priorities = {"a": 5, "b": 9, "c": 1, "d": 1}
+        await llm.submit(
+            [Generate(one, [ord(one)] * 64, 1, priority=p) for one, p in priorities.items()]
+        )
+        await pass_time(9)
+        return [name for _, name, _, _ in told]
+
+    assert run_virtually(main()) == ["c", "d", "a", "b"]
+
+
+def test_one_that_stands_for_vllm_has_room_for_what_its_answers_take(tmp_path):
+    """What runs keeps its room, whatever comes; what is aborted gives it back."""
+
+    async def main():
+        settings = {**VLLM, "max_num_seqs": 8, "kv_tokens": 300}
+        llm, told = await started("llm", tmp_path, PREFILL, DECODE, stands_for=settings)
+        calls = [Generate(one, [ord(one)] * 128, 9, ignore_eos=True) for one in "abc"]
+        await llm.submit(calls)
+        await pass_time(0.4)
+        assert {name for _, name, _, _ in told} == {"a", "b"}
+        await llm.abort(["a"])
+        await pass_time(9)
+        return [name for _, name, _, reason in told if reason]
+
+    assert run_virtually(main()) == ["b", "c"]
+
+
+def test_one_that_stands_for_vllm_shares_a_prefix_while_it_is_computed(tmp_path):
+    """In one step, and in the steps of a long prompt; transformers computes it twice."""
+
+    async def ms(**settings):
+        llm, told = await started("llm", tmp_path, PREFILL, DECODE, stands_for=settings)
+        await llm.submit([Generate(one, PROMPT, 1) for one in "ab"])
+        await pass_time(9)
+        return told[-1][0]
+
+    shared = {**VLLM, "max_num_seqs": 8}
+    assert run_virtually(ms(**shared)) == 100 + 128 + 1
+    assert run_virtually(ms()) == 100 + 2 * 128
+    in_steps = run_virtually(ms(**shared, max_num_batched_tokens=100))
+    assert in_steps == (100 + 100) + (100 + 28 + 1)
+
+
+def test_a_stand_in_says_of_itself_what_the_engine_would():
+    """vLLM orders, with the requests and the context of its settings; a server keeps no prefixes
+    that are not to be warmed up."""
+
+    async def capabilities(**settings):
+        llm, _ = await started("llm", stands_for=settings)
+        return await llm._engine.start()
+
+    vllm = run_virtually(capabilities(**VLLM, adapters={"legal": "x"}))
+    assert (vllm.priority, vllm.shares_in_flight) == (True, True)
+    assert (vllm.max_requests, vllm.context, vllm.adapters) == (1, 512, {"legal"})
+    server = {"kind": "llm", "backend": "openai", "max_requests": 3, "context_tokens": 99}
+    found = run_virtually(capabilities(**server))
+    assert (found.max_requests, found.context, found.prefix_cache) == (3, 99, False)
+    assert run_virtually(capabilities(**server, warm_ups=True)).prefix_cache

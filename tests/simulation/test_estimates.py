@@ -16,20 +16,25 @@ from teola.runtime.simulation import Workload, poisson, simulate
 @pytest.mark.parametrize("level", ["O0", "O2"])
 @pytest.mark.parametrize("name", ["naive_rag", "advanced_rag"])
 def test_one_query_alone_takes_what_is_estimated(name, level, assume, replicas):
-    """Within 2 % (its first token: 2.5 %): cutting documents takes no time here, and prefixes that
-    a call finds in the cache are no part of an estimate."""
+    """Within 3 % (its first token: 4 %), on engines that have served one before: cutting
+    documents takes no time here, and what calls of one query find of each other in the cache is no
+    part of an estimate."""
     plan = compile_workflow(name, level=level)
     engines = {one: {**own, "replicas": replicas} for one, own in plan.graph.engines.items()}
     plan = replace(plan, graph=plan.graph.with_(engines=engines))
     sizes = parse_sizes(assume, plan.graph)
-    report = simulate(plan, Workload((0.0,), sizes, spread=0))
+    first, both = (
+        simulate(plan, Workload(arrivals, sizes, spread=0)) for arrivals in ((0.0,), (0.0, 1000.0))
+    )
     expected = estimate(expand(plan.graph, sizes))
-    assert report.failures == {}
-    assert report.latency.mean == pytest.approx(expected.total_ms / 1000, rel=0.02)
-    assert report.first_token.mean == pytest.approx(expected.first_token_ms / 1000, rel=0.025)
-    for engine in report.engines:
-        busy_s = expected.engines[engine.name] / 1000
-        assert engine.busy_s == pytest.approx(busy_s, rel=0.05, abs=0.01), engine.name
+    assert (first.failures, both.failures) == ({}, {})
+    total_s = 2 * both.latency.mean - first.latency.mean
+    assert total_s == pytest.approx(expected.total_ms / 1000, rel=0.03)
+    token_s = 2 * both.first_token.mean - first.first_token.mean
+    assert token_s == pytest.approx(expected.first_token_ms / 1000, rel=0.04)
+    for one, two in zip(first.engines, both.engines, strict=True):
+        busy_s = expected.engines[one.name] / 1000
+        assert two.busy_s - one.busy_s == pytest.approx(busy_s, rel=0.05, abs=0.01), one.name
 
 
 @pytest.mark.parametrize("tokens", [300, 1100])

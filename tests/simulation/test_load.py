@@ -29,7 +29,8 @@ def test_one_server_waits_as_an_m_d_1_queue(tmp_path, load, policy):
 def test_utilisation_adds_up(tmp_path):
     """Busy time is the time of all batches, and its share of the whole time is the utilisation."""
     workload = Workload(poisson(0.5, 400), ONE_TEXT)
-    report = simulate(embedding(4), workload, profile=profile(tmp_path, ONE_SECOND))
+    four = {**ONE_SECOND, "knee": 4}
+    report = simulate(embedding(4), workload, profile=profile(tmp_path, four))
     (engine,) = report.engines
     assert report.done == report.queries == engine.items == 400
     assert engine.work < 400, "no two queries shared a batch"

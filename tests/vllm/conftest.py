@@ -55,6 +55,12 @@ def lora(tmp_path_factory, llama):
 
 
 @pytest.fixture(scope="session")
+def other_lora(tmp_path_factory, llama):
+    """A folder with another one."""
+    return lora_folder(tmp_path_factory.mktemp("lora") / "other", llama, seed=2)
+
+
+@pytest.fixture(scope="session")
 def cross_encoder(tmp_path_factory):
     """A folder with a tiny cross-encoder of random weights."""
     return cross_encoder_folder(tmp_path_factory.mktemp("cross-encoder"))

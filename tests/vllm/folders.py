@@ -47,12 +47,12 @@ def llama_folder(folder: Path) -> Path:
     return folder
 
 
-def lora_folder(folder: Path, base: Path) -> Path:
-    """An adapter that changes what the Llama of `llama_folder` says."""
+def lora_folder(folder: Path, base: Path, seed: int = 1) -> Path:
+    """An adapter that changes what the Llama of `llama_folder` says; each seed another one."""
     import torch
     from safetensors.torch import save_file
 
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     folder.mkdir()
     hidden = SIZES["hidden_size"]
     name = "base_model.model.model.layers.{}.self_attn.{}_proj.lora_{}.weight"

@@ -23,8 +23,9 @@ def llm(start, tiny):
 
 
 @pytest.fixture(scope="module")
-def adapted(start, tiny, lora):
-    return start(LLMClient, {**tiny, "lora": str(lora)})
+def adapted(start, tiny, lora, other_lora):
+    adapters = {"same": str(lora), "other": str(other_lora)}
+    return start(LLMClient, {**tiny, "lora": str(lora), "adapters": adapters})
 
 
 def test_the_least_priority_comes_first(llm):
@@ -59,6 +60,22 @@ def test_a_lora_adapter_changes_all_answers(llm, adapted):
     (plain,) = llm.generate((PROMPT, 12, FOREVER))
     (other,) = adapted.generate((PROMPT, 12, FOREVER))
     assert plain.tokens != other.tokens
+
+
+def test_calls_of_one_step_name_the_adapter_that_answers(llm, adapted):
+    """They share no KV, but for two names of one folder; an unknown name fails alone."""
+    prompt = list(range(7, 77))
+    names = ({}, {"adapter": "same"}, {"adapter": "other"}, {"adapter": "nobody's"})
+    asked = [(prompt, 12, {**FOREVER, **name}) for name in names]
+    plain = llm.generate((prompt, 12, FOREVER))[0]
+    default, same, other, lost = adapted.generate(*asked)
+    assert [one.failure for one in (default, same, other)] == [None] * 3
+    assert default.tokens == same.tokens
+    assert len({tuple(one.tokens) for one in (plain, default, other)}) == 3
+    assert other.cached == 0
+    assert lost.failure.kind == "item"
+    assert adapted.generate(asked[2])[0].tokens == other.tokens
+    assert adapted.generate(asked[2])[0].cached == 64
 
 
 def children(pid):

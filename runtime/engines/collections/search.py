@@ -1,4 +1,4 @@
-"""What a store does with one item: put it under a pending version, or search a version."""
+"""What a store does with items: put them under a pending version, or search a version."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from teola.runtime.engines.collections.vector_index import Places, Vector
 from teola.runtime.engines.collections.version import CollectionVersion, Row
-from teola.runtime.engines.protocol import Failure
+from teola.runtime.engines.protocol import Failure, Request
 
 Found: TypeAlias = "Sequence[tuple[int, float]] | Failure"
 
@@ -33,19 +33,6 @@ def add_row(rows: dict[str, Row], chunk: Mapping[str, Any], vector: Any) -> Fail
     return None
 
 
-def _nearest(name: str, version: CollectionVersion, query: Any, top_k: int, among: Any) -> Found:
-    row = np.array(query, np.float32)
-    if problem := unusable(row):
-        return Failure("item", f"the embedding to search with {problem}")
-    if version.chunks and len(row) != version.index.dimension:
-        return Failure(
-            "item",
-            f"the embedding has {len(row)} dimensions, collection {name!r} has "
-            f"{version.index.dimension}: search with the embedder that indexed it",
-        )
-    return version.index.nearest(row, top_k, among)
-
-
 def unsearchable(name: str, version: CollectionVersion, operation: str) -> str | None:
     """Why a collection cannot be searched so."""
     lacking = {"search": "keyword", "keyword_search": "dense"}[operation]
@@ -56,27 +43,54 @@ def unsearchable(name: str, version: CollectionVersion, operation: str) -> str |
 
 
 def passages(
-    name: str,
-    version: CollectionVersion,
-    operation: str,
-    query: Any,
-    common: Mapping[str, Any],
-    among: Places | None,
-) -> list[dict[str, Any]] | Failure:
-    """What a query finds, best first; ``among``: only at these positions."""
-    found: Found = (
-        version.words.best(query, common["top_k"], among)
-        if (operation == "keyword_search")
-        else _nearest(name, version, query, common["top_k"], among)
-    )
-    if isinstance(found, Failure):
-        return found
+    name: str, version: CollectionVersion, request: Request, among: Places | None
+) -> list[list[dict[str, Any]] | Failure]:
+    """What each query finds, best first; ``among``: only at these positions."""
+    common = request.common
+    found: Sequence[Found]
+    if request.operation == "keyword_search":
+        found = [version.words.best(one, common["top_k"], among) for one in request.items]
+    else:
+        found = _nearest(name, version, request.items, common["top_k"], among)
     least = common.get("min_score")
     return [
-        {**version.chunks[place], "score": score, "rank": rank}
-        for rank, (place, score) in enumerate(found, 1)
-        if least is None or score >= least
+        one
+        if isinstance(one, Failure)
+        else [
+            {**version.chunks[place], "score": score, "rank": rank}
+            for rank, (place, score) in enumerate(one, 1)
+            if least is None or score >= least
+        ]
+        for one in found
     ]
+
+
+def _nearest(
+    name: str, version: CollectionVersion, queries: Sequence[Any], top_k: int, among: Places | None
+) -> list[Found]:
+    """All queries in one search; those that cannot be compared fail alone."""
+    dimension = version.index.dimension if version.chunks else None
+    rows = [np.array(query, np.float32) for query in queries]
+    found: list[Found] = [unlike(name, row, dimension) or [] for row in rows]
+    usable = [at for at, one in enumerate(found) if not isinstance(one, Failure)]
+    if usable and dimension:
+        several = np.stack([rows[at] for at in usable])
+        for at, one in zip(usable, version.index.nearest(several, top_k, among), strict=True):
+            found[at] = one
+    return found
+
+
+def unlike(name: str, query: Any, dimension: int | None) -> Failure | None:
+    """Why an embedding cannot be searched with; ``dimension``: the collection's, None for any."""
+    if problem := unusable(query):
+        return Failure("item", f"the embedding to search with {problem}")
+    if dimension is not None and len(query) != dimension:
+        return Failure(
+            "item",
+            f"the embedding has {len(query)} dimensions, collection {name!r} has {dimension}: "
+            "search with the embedder that indexed it",
+        )
+    return None
 
 
 def unusable(row: Vector) -> str | None:

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from math import sqrt
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
+from teola.runtime.engines.collections.gpu import GPU_COUNT, OnGpu, dispatcher
+from teola.runtime.engines.collections.nearest import SPARE, Found, Places, Vector, nearest
+
 Metric: TypeAlias = Literal["cosine", "inner_product", "l2"]
-Vector: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
-Places: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+
+__all__ = ["EXACT_ROWS", "IndexSettings", "Metric", "Places", "Vector", "VectorIndex"]
 
 EXACT_ROWS = 4096
 """So few vectors are all compared, whatever the index: a graph or clusters would miss most."""
-GPU_COUNT = 2047
-"""Neighbours that FAISS finds on a GPU, less one."""
 CLUSTER_ROWS = 39
 """Vectors that FAISS wants for each cluster."""
+TRAINING_ROWS = 64
+"""Vectors that find where a cluster is: with FAISS's 256 a million take four times as long, and are
+found no better."""
+PART = 65_536
+"""Vectors that are looked at together."""
+LONGER = 1.01
+"""By how much rounding, and finding clusters, can make a vector longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,6 @@ class VectorIndex:
     def __init__(self, settings: IndexSettings, index: Any = None) -> None:
         self.settings = settings
         self._index = index
-        self._on_gpu: Any = None
 
     @staticmethod
     def of(settings: IndexSettings, rows: Vector) -> VectorIndex:
@@ -125,111 +132,144 @@ class VectorIndex:
         return rows
 
     def nearest(
-        self, query: Vector, count: int, among: Places | None = None
-    ) -> list[tuple[int, float]]:
-        """Positions and scores of the ``count`` vectors nearest to ``query`` ``(d,)``, best first;
-        of equal scores the earlier position. ``among``: only of these positions, in order.
-
-        One query at a time: for 20 and more FAISS computes with matrix products, which round
-        differently.
-        """
+        self, queries: Vector, count: int, among: Places | None = None
+    ) -> list[list[tuple[int, float]]]:
+        """For each of ``queries`` ``(n, d)`` positions and scores of the ``count`` vectors nearest
+        to it, best first; of equal scores the earlier position. ``among``: only of these positions,
+        in order. A query finds the same in every batch."""
         if self._index is None or count < 1 or (among is not None and not len(among)):
-            return []
-        row, metric = self.prepared(query[None, :]), self.settings.metric
-        if among is not None and self.settings.kind != "flat" and len(among) <= EXACT_ROWS:
-            few = _empty(IndexSettings(metric=metric), len(among), self.dimension)
+            return [[] for _ in queries]
+        rows, kind = self.prepared(queries), self.settings.kind
+        if among is not None and kind != "flat" and len(among) <= EXACT_ROWS:
+            few = _flat(self.settings.metric, self.dimension)
             few.add(self._index.reconstruct_batch(among))
-            return [(int(among[at]), score) for at, score in _exact(few, metric, row, count)]
-        if self.settings.device == "cuda" and among is None and count <= GPU_COUNT:
-            pairs = _search(self._gpu_index(), row, count + 1, self._parameters(None))
-            if len(pairs) <= count or pairs[-1][1] != pairs[-2][1]:
-                return _ranked(pairs, metric, count)
-        parameters = self._parameters(among)
-        if self.settings.kind == "flat":
-            return _exact(self._index, metric, row, count, parameters)
-        return _ranked(_search(self._index, row, count, parameters), metric, count)
+            found = nearest(few, rows, count, self._longest)
+            found = [[(int(among[at]), value) for at, value in one] for one in found]
+        elif kind == "flat":
+            found = self._compared_all(rows, count, among)
+        else:
+            found = _as_found(*self._proposed(rows, min(count, self._index.ntotal), among))
+        return [self._scored(one) for one in found]
 
-    def _parameters(self, among: Places | None) -> Any:
-        """How the index is searched: what FAISS calls parameters."""
+    def _scored(self, found: Found) -> Found:
+        """In order, with scores in place of what FAISS calls distances."""
+        if self.settings.metric == "l2":
+            found = [(place, 0.0 - distance) for place, distance in found]
+        return sorted(found, key=lambda one: (-one[1], one[0]))
+
+    def _compared_all(self, rows: Vector, count: int, among: Places | None) -> list[Found]:
+        gpu = self._is_gpu(count + SPARE, among)
+        return nearest(
+            self._index,
+            rows,
+            count,
+            self._longest,
+            proposer=self._on_gpu if gpu else None,
+            parameters=_only(among, self._index.ntotal),
+        )
+
+    def _proposed(self, rows: Vector, count: int, among: Places | None) -> tuple[Any, Any]:
+        """What a graph or clusters find: distances and positions, ``(n, count)``."""
         import faiss
 
-        some = {}
-        if among is not None:
-            mask = np.zeros(self._index.ntotal, bool)
-            mask[among] = True
-            some["sel"] = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+        only = _only(among, self._index.ntotal)
+        some = {} if only is None else {"sel": only.sel}
         if self.settings.kind == "hnsw":
-            return faiss.SearchParametersHNSW(efSearch=self.settings.ef_search, **some)
-        if self.settings.kind == "ivf":
-            return faiss.SearchParametersIVF(nprobe=self.settings.nprobe, **some)
-        return faiss.SearchParameters(**some) if some else None
+            how = faiss.SearchParametersHNSW(efSearch=self.settings.ef_search, **some)
+            return cast("tuple[Any, Any]", self._index.search(rows, count, params=how))
+        probes = min(self.settings.nprobe, self._index.nlist)
+        how = faiss.SearchParametersIVF(nprobe=probes, **some)
+        if self._is_gpu(count, among):
+            return self._on_gpu.search(rows, count, how)
+        clusters = nearest(self._quantizer, rows, probes, self._longest)
+        places = np.array([[at for at, _ in one] for one in clusters], np.int64)
+        values = np.array([[value for _, value in one] for one in clusters], np.float32)
+        return _in_clusters(self._index, rows, count, (places, values), how)
 
-    def _gpu_index(self) -> Any:
-        """A copy on the GPU, made when it is first needed, by the one thread that searches."""
+    def _is_gpu(self, count: int, among: Places | None) -> bool:
+        return self.settings.device == "cuda" and among is None and count <= GPU_COUNT
+
+    @cached_property
+    def _on_gpu(self) -> OnGpu:
+        return OnGpu(self._index, dispatcher())
+
+    @cached_property
+    def _quantizer(self) -> Any:
         import faiss
 
-        if self._on_gpu is None:
-            self._on_gpu = faiss.index_cpu_to_gpu(gpu_resources(), 0, self._index)
-        return self._on_gpu
+        return faiss.downcast_index(self._index.quantizer)
+
+    @cached_property
+    def _longest(self) -> float:
+        """The length of the longest vector, or more."""
+        if self.settings.metric == "cosine":
+            return LONGER
+        parts = range(0, self._index.ntotal, PART)
+        return LONGER * max(
+            float(np.linalg.norm(part.astype(np.float64), axis=1).max())
+            for part in (
+                self._index.reconstruct_n(at, min(PART, self._index.ntotal - at)) for at in parts
+            )
+        )
 
 
-def _search(index: Any, row: Vector, count: int, parameters: Any) -> list[tuple[int, float]]:
-    """Places and what FAISS calls distances, nearest first; fewer where there are not so many."""
-    values, places = index.search(row, min(count, index.ntotal), params=parameters)
-    pairs = zip(places[0].tolist(), values[0].tolist(), strict=True)
-    return [(place, value) for place, value in pairs if place >= 0]
+def _only(among: Places | None, count: int) -> Any:
+    """What makes FAISS search only these of ``count`` positions."""
+    if among is None:
+        return None
+    import faiss
+
+    mask = np.zeros(count, bool)
+    mask[among] = True
+    return faiss.SearchParameters(sel=faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little")))
 
 
-def _exact(
-    index: Any, metric: Metric, row: Vector, count: int, parameters: Any = None
-) -> list[tuple[int, float]]:
-    """The nearest in a flat index. FAISS keeps any of several equal scores: one more shows whether
-    that happened, and all that are as near are then looked at."""
-    pairs = _search(index, row, count + 1, parameters)
-    if len(pairs) > count and pairs[-1][1] == pairs[-2][1]:
-        worse = np.float32(np.inf if metric == "l2" else -np.inf)
-        reach = float(np.nextafter(np.float32(pairs[-1][1]), worse))
-        _, values, places = index.range_search(row, reach, params=parameters)
-        pairs = list(zip(places.tolist(), values.tolist(), strict=True))
-    return _ranked(pairs, metric, count)
+def _in_clusters(
+    index: Any, rows: Vector, count: int, clusters: tuple[Places, Vector], how: Any
+) -> tuple[Vector, Places]:
+    """The nearest in the nearest clusters, which are given: to find them FAISS rounds as the batch
+    has it."""
+    import faiss
+
+    values = np.empty((len(rows), count), np.float32)
+    places = np.empty((len(rows), count), np.int64)
+    arrays = [faiss.swig_ptr(one) for one in (*clusters, values, places)]
+    index.search_preassigned_c(
+        len(rows), faiss.swig_ptr(rows), count, *arrays, store_pairs=False, params=how
+    )
+    return values, places
 
 
-def _ranked(pairs: list[tuple[int, float]], metric: Metric, count: int) -> list[tuple[int, float]]:
-    """The best ``count``, with scores in place of what FAISS calls distances."""
-    if metric == "l2":
-        pairs = [(place, 0.0 - distance) for place, distance in pairs]
-    return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:count]
+def _as_found(values: Vector, places: Places) -> list[Found]:
+    """Fewer where there are not so many."""
+    return [
+        [(place, value) for place, value in zip(*one, strict=True) if place >= 0]
+        for one in zip(places.tolist(), values.tolist(), strict=True)
+    ]
 
 
 def _empty(settings: IndexSettings, count: int, dimension: int) -> Any:
     """An index that ``count`` vectors of ``(dimension,)`` are to fill."""
     import faiss
 
-    l2 = settings.metric == "l2"
-    metric = faiss.METRIC_L2 if l2 else faiss.METRIC_INNER_PRODUCT
-    flat = faiss.IndexFlatL2(dimension) if l2 else faiss.IndexFlatIP(dimension)
+    flat = _flat(settings.metric, dimension)
     if settings.kind == "hnsw":
-        graph = faiss.IndexHNSWFlat(dimension, settings.m, metric)
+        graph = faiss.IndexHNSWFlat(dimension, settings.m, flat.metric_type)
         graph.hnsw.efConstruction = settings.ef_construction
         return graph
     if settings.kind == "ivf":
         clusters = min(settings.nlist or round(4 * sqrt(count)), max(1, count // CLUSTER_ROWS))
-        index = faiss.IndexIVFFlat(flat, dimension, clusters, metric)
+        index = faiss.IndexIVFFlat(flat, dimension, clusters, flat.metric_type)
         index.cp.min_points_per_centroid = 1  # few vectors are one cluster, without a warning
+        index.cp.max_points_per_centroid = TRAINING_ROWS
         return index
     return flat
 
 
-@cache
-def gpu_resources() -> Any:
-    """What FAISS shares among all that is on the GPU.
-
-    Raises:
-        AttributeError: this FAISS knows no GPU.
-    """
+def _flat(metric: Metric, dimension: int) -> Any:
     import faiss
 
-    return faiss.StandardGpuResources()
+    return faiss.IndexFlatL2(dimension) if metric == "l2" else faiss.IndexFlatIP(dimension)
 
 
 def _unit(vectors: Vector) -> Vector:

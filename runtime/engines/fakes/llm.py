@@ -12,10 +12,12 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from teola.runtime.engines.made_up import made_up
+from teola.compiler.engine_settings import GRAMMARS, SAMPLING
+from teola.runtime.engines.made_up import likely, made_up
 from teola.runtime.engines.protocol import (
     GREEDY,
     Capabilities,
+    Chances,
     Emit,
     Failure,
     Generate,
@@ -53,11 +55,12 @@ class FakeLLM:
         self._per_token_s = float(config.get("per_token_ms", 0)) / 1000
         self._fail_items = tuple(config.get("fail_items", ()))
         self._die_after = config.get("die_after")
-        self._structured = bool(config.get("structured", True))
+        self._grammars = () if config.get("structured_outputs") == "none" else GRAMMARS
+        self._adapters = frozenset(config.get("adapters") or ())
         self._tokenizer = ByteTokenizer()
         self._emit: Emit = _drop
         self._running: dict[str, _Running] = {}
-        self._entering: list[Sequence[int]] = []
+        self._entering: list[tuple[Sequence[int], str | None]] = []
         self._step_due: asyncio.Handle | None = None
         self._context = int(config.get("context_tokens", 8192))
         self._kv_tokens = int(config.get("kv_tokens", 65536))
@@ -77,8 +80,9 @@ class FakeLLM:
             prefix_cache=True,
             block_tokens=BLOCK_TOKENS,
             continues=True,
-            sampling=frozenset({"temperature", "top_p", "stop", "seed"}),
-            grammars=frozenset({"json_schema", "choices"} if self._structured else ()),
+            sampling=SAMPLING,
+            grammars=frozenset(self._grammars),
+            adapters=self._adapters,
         )
 
     async def close(self) -> None:
@@ -95,7 +99,7 @@ class FakeLLM:
             raise EngineDied(f"the fake LLM was told to die after {self._die_after} submissions")
         for request in requests:
             self._running[request.id] = self._begin(request)
-            self._entering.append(request.tokens)
+            self._entering.append((request.tokens, request.adapter))
         self._plan()
 
     def _begin(self, request: Generate) -> _Running:
@@ -105,7 +109,8 @@ class FakeLLM:
             if found is not None:
                 told = Failure("item", f"the fake LLM was told to fail on {found!r}")
                 return _Running((), "", told)
-        refused = refusal(request, min(self._context, self._kv_tokens), sys.maxsize)
+        room = min(self._context, self._kv_tokens)
+        refused = refusal(request, room, sys.maxsize, self._adapters)
         if refused is not None:
             return _Running((), "", refused)
         if request.warm:
@@ -117,11 +122,15 @@ class FakeLLM:
                 ignore_eos=request.ignore_eos,
                 sampling=request.sampling,
                 grammar=request.grammar,
+                adapter=request.adapter,
             )
         except UnsupportedError as error:
             return _Running((), "", Failure("item", str(error)))
         cut = len(tokens) >= request.max_tokens
-        return _Running(tokens, "length" if cut else "stop", stream=request.stream)
+        running = _Running(tokens, "length" if cut else "stop", stream=request.stream)
+        if request.sampling.logprobs:
+            running.chances = likely(request.grammar, self._tokenizer.decode(tokens))
+        return running
 
     async def abort(self, ids: Sequence[str]) -> None:
         """See `LLMEngine.abort`."""
@@ -139,9 +148,9 @@ class FakeLLM:
             return
         delay = self._latency_s + self._per_item_s * len(self._running)
         prompts, self._entering = self._entering, []
-        marks = [self._cache.marks(prompt) for prompt in prompts]
+        marks = [self._cache.marks(*prompt) for prompt in prompts]
         cached = sum(map(self._cache.cached, marks)) * BLOCK_TOKENS
-        delay += self._per_token_s * (sum(map(len, prompts)) - cached)
+        delay += self._per_token_s * (sum(len(tokens) for tokens, _ in prompts) - cached)
         step = partial(self._step, tuple(self._running), marks)
         loop = asyncio.get_running_loop()
         self._step_due = loop.call_later(delay, step) if delay else loop.call_soon(step)
@@ -170,6 +179,7 @@ class _Running:
     failure: Failure | None = None
     stream: bool = True
     made: int = 0
+    chances: Sequence[Chances] = ()
 
     def step(self, request_id: str) -> TokenEvent | None:
         if self.failure is not None:
@@ -180,7 +190,8 @@ class _Running:
         if not (ended or self.stream):
             return None
         now = self.tokens[told : self.made] if self.stream else self.tokens
-        return TokenEvent(request_id, now, self.finish_reason if ended else None)
+        chances = () if told else self.chances
+        return TokenEvent(request_id, now, self.finish_reason if ended else None, chances=chances)
 
 
 def answer(
@@ -190,15 +201,17 @@ def answer(
     ignore_eos: bool = False,
     sampling: Sampling = GREEDY,
     grammar: Grammar | None = None,
+    adapter: str | None = None,
 ) -> Sequence[int]:
     """The fake answer to a prompt, as tokens of `ByteTokenizer`.
 
     Four lines, each a word and a part of the hash; as many whole lines as leave room for the end
     within ``max_tokens``, or a part of the first. With ``ignore_eos`` lines until it is full. A
     prompt that ends with the beginning of an answer gets the rest of it. With a ``grammar`` the
-    answer is a value that it allows, or as much of it as there is room for.
+    answer is a value that it allows, or as much of it as there is room for. Each ``adapter`` has
+    answers of its own.
     """
-    tokens, mark = tuple(prompt), _mark(sampling)
+    tokens, mark = tuple(prompt), _mark(sampling, adapter)
     if grammar is not None:
         text = made_up(grammar, _seed(tokens, mark)).encode()
         return _before(tuple(text[:max_tokens]), sampling.stop)
@@ -210,10 +223,11 @@ def answer(
     return _before(_answer(tokens, max_tokens, ignore_eos, mark), sampling.stop)
 
 
-def _mark(sampling: Sampling) -> bytes:
-    """What counts of how an answer is sampled: at temperature 0 nothing."""
+def _mark(sampling: Sampling, adapter: str | None) -> bytes:
+    """What counts beside the prompt: of how an answer is sampled, at temperature 0 nothing."""
     drawn = (sampling.temperature, sampling.top_p, sampling.seed)
-    return repr(drawn).encode() if sampling.temperature else b""
+    mark = repr(drawn).encode() if sampling.temperature else b""
+    return mark if adapter is None else mark + adapter.encode()
 
 
 def _seed(prompt: Sequence[int], mark: bytes) -> bytes:

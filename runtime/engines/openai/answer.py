@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from teola.runtime.engines.protocol import Failure, Generate, TokenEvent
+from teola.runtime.engines.protocol import Chances, Failure, Generate, TokenEvent
 
 ENDS: Mapping[str, Failure] = {
     "abort": Failure("engine", "the server gave the answer up"),
@@ -25,6 +25,7 @@ class Answer:
         self._by_token = by_token
         self._tokens: list[int] = []
         self._text = ""
+        self._chances: list[Chances] = []
         self._counted = 0
         self._reason: str | None = None
         self._usage: Mapping[str, Any] = {}
@@ -37,12 +38,15 @@ class Answer:
             self._add(choice)
         if self._whole or self._reason is not None or not (self._tokens or self._text):
             return None
-        return TokenEvent(self._id, self._taken(), text=self._taken_text())
+        return TokenEvent(
+            self._id, self._taken(), text=self._taken_text(), chances=self._taken_chances()
+        )
 
     def _add(self, choice: Mapping[str, Any]) -> None:
         delta = choice.get("delta") or choice
         text = delta.get("content") or delta.get("text") or ""
         tokens = list(choice.get("token_ids") or ())
+        self._chances += _steps(choice.get("logprobs") or {})
         if self._by_token:
             ends = choice.get("finish_reason") == "stop"  # with a token that ends answers
             self._tokens += tokens[:-1] if ends else tokens
@@ -59,6 +63,10 @@ class Answer:
         text, self._text = self._text, ""
         return None if self._by_token else text
 
+    def _taken_chances(self) -> Sequence[Chances]:
+        chances, self._chances = self._chances, []
+        return chances
+
     def end(self) -> TokenEvent:
         """There are no more parts: the last event."""
         if self._reason is None or self._reason in ENDS:
@@ -74,6 +82,7 @@ class Answer:
             text=self._taken_text(),
             cached=details.get("cached_tokens"),
             prompt=self._usage.get("prompt_tokens"),
+            chances=self._taken_chances(),
         )
 
     def broken(self, failure: Failure) -> TokenEvent:
@@ -81,3 +90,21 @@ class Answer:
         if self._reason is not None and self._reason not in ENDS:
             return self.end()
         return TokenEvent(self._id, (), failure=failure)
+
+
+def _steps(told: Mapping[str, Any]) -> list[Chances]:
+    """What could have come at each step, as conversations tell it (``content``), or completions."""
+    if told.get("content") is not None:
+        steps = [(one, one.get("top_logprobs") or ()) for one in told["content"]]
+        return [
+            [(came["token"], came["logprob"]), *_others(came["token"], could)]
+            for came, could in steps
+        ]
+    tops = ([{"token": t, "logprob": p} for t, p in (top or {}).items()]
+            for top in told.get("top_logprobs") or ())  # fmt: skip
+    came = zip(told.get("tokens") or (), told.get("token_logprobs") or (), tops, strict=False)
+    return [[(token, log), *_others(token, could)] for token, log, could in came]
+
+
+def _others(came: str, could: Sequence[Mapping[str, Any]]) -> Chances:
+    return [(one["token"], one["logprob"]) for one in could if one["token"] != came]

@@ -91,17 +91,21 @@ class OpenAIEmbedder:
         """``(n, d)`` float32, in the order of the texts.
 
         Raises:
-            ValueError: the server's answer does not have a row for each.
+            ValueError: the server's answer does not have a row of the wanted size for each.
         """
+        wanted = self._config.get("dimensions")
         reply = await self._server.post(
             "/embeddings",
             {
                 "input": texts,
-                "dimensions": self._config.get("dimensions"),
+                "dimensions": wanted,
                 "encoding_format": self._config["encoding"],
             },
         )
-        return _rows(sorted(reply["data"], key=lambda one: one["index"]), len(texts))
+        rows = _rows(sorted(reply["data"], key=lambda one: one["index"]), len(texts))
+        if wanted not in (None, rows.shape[1]):
+            raise ValueError(f"embeddings of {rows.shape[1]} numbers, not of {wanted} (dimensions)")
+        return rows
 
 
 def _rows(data: Sequence[Mapping[str, Any]], count: int) -> Rows:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from teola.compiler.engine_settings import SAMPLING
 from teola.compiler.engine_settings_openai import OPENAI_URL
 from teola.runtime.engines.openai.answer import Answer
 from teola.runtime.engines.openai.requests import GRAMMARS, Endpoint
 from teola.runtime.engines.openai.server import REFUSED, Server
 from teola.runtime.engines.protocol import Capabilities, Emit, Generate, TokenEvent
+from teola.runtime.engines.refusal import unknown_adapter
 from teola.runtime.errors import RunError, UnsupportedError
 
-SAMPLING = frozenset({"temperature", "top_p", "stop", "seed"})
 BLOCK_TOKENS = 16
 """Of the prefix cache of a server of one's own: vLLM's, on a GPU."""
 BOUNDLESS = 1 << 20
 """Tokens of a request where nobody says how many there may be: the server refuses what it must."""
 PROBE = Generate("probe", (0, 0, 0), max_tokens=1)
 NO_ENDPOINT = (404, 405, 501)
+OBJECTS_ONLY = frozenset({"choices"})
+"""What OpenAI's own server does not take: its schemas are those of objects."""
 
 
 class OpenAILLM:
@@ -32,6 +36,7 @@ class OpenAILLM:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = config
         self._server = Server(config)
+        self._adapters: Mapping[str, str] = config.get("adapters") or {}
         self._endpoint = Endpoint(chat=True)
         self._emit: Emit = _drop
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -48,7 +53,9 @@ class OpenAILLM:
             RunError: prompts are to go as tokens, and the server does not take them.
         """
         about = await self._server.open()
-        self._endpoint = await self._choose(str(self._config["api"]))
+        structured = self._config["structured_outputs"] or "none"
+        endpoint = await self._choose(str(self._config["api"]))
+        self._endpoint = replace(endpoint, structured=structured)
         context = int(self._config.get("context_tokens") or about.get("max_model_len") or 0)
         most = int(self._config["max_requests"])
         takes_tokens = not self._endpoint.chat
@@ -61,12 +68,18 @@ class OpenAILLM:
             continues=self._endpoint.tells_tokens,
             takes_tokens=takes_tokens,
             sampling=SAMPLING,
-            grammars=GRAMMARS[str(self._config["structured_outputs"])],
+            grammars=GRAMMARS[structured] - (OBJECTS_ONLY if self._own else frozenset()),
+            adapters=frozenset(self._adapters),
             details={"api": self._endpoint.path, "server": self._server.url},
         )
 
+    @property
+    def _own(self) -> bool:
+        """Whether it is OpenAI's server."""
+        return self._server.url == OPENAI_URL
+
     async def _choose(self, api: str) -> Endpoint:
-        limit = "max_completion_tokens" if self._server.url == OPENAI_URL else "max_tokens"
+        limit = "max_completion_tokens" if self._own else "max_tokens"
         if api == "chat" or (api == "auto" and not self._config.get("path")):
             return Endpoint(chat=True, limit=limit)
         if not self._config.get("path"):
@@ -112,6 +125,9 @@ class OpenAILLM:
         """See `LLMEngine.submit`."""
         loop = asyncio.get_running_loop()
         for request in requests:
+            if (refused := unknown_adapter(request, self._adapters)) is not None:
+                self._emit([TokenEvent(request.id, (), failure=refused)])
+                continue
             self._running[request.id] = task = loop.create_task(self._run(request))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -121,6 +137,8 @@ class OpenAILLM:
         answer = Answer(request, by_token=by_token)
         try:
             body = self._endpoint.body(request)
+            if request.adapter is not None:
+                body["model"] = self._adapters[request.adapter]
             async with self._server.stream(self._endpoint.path, body) as parts:
                 async for part in parts:
                     self._tell(answer.take(part))

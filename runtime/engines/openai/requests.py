@@ -11,7 +11,7 @@ from teola.runtime.engines.protocol import Generate, Grammar
 
 GRAMMARS: Mapping[str, frozenset[str]] = {
     "none": frozenset(),
-    "json_schema": frozenset({"json_schema"}),
+    "json_schema": frozenset({"json_schema", "choices"}),
     "vllm": frozenset({"json_schema", "choices"}),
 }
 """The setting ``structured_outputs`` -> what of `Grammar` the server then has."""
@@ -20,11 +20,13 @@ GRAMMARS: Mapping[str, frozenset[str]] = {
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """How an LLM is asked: as ``chat``, else with the tokens of the prompt; ``tells_tokens``: it
-    answers with tokens, too. ``limit`` is its word for the length of an answer."""
+    answers with tokens, too. ``limit`` is its word for the length of an answer; ``structured``: how
+    it is told what an answer must be."""
 
     chat: bool
     tells_tokens: bool = False
     limit: str = "max_tokens"
+    structured: str = "none"
 
     @property
     def path(self) -> str:
@@ -42,7 +44,8 @@ class Endpoint:
             "stop": list(sampling.stop) or None,
             "seed": sampling.seed,
             "ignore_eos": request.ignore_eos or None,
-            **_grammar(request.grammar),
+            **self._logprobs(sampling.logprobs),
+            **self._grammar(request.grammar),
         }
 
     def _prompt(self, request: Generate) -> dict[str, Any]:
@@ -50,11 +53,16 @@ class Endpoint:
             return {"messages": [dict(message) for message in request.messages]}
         return {"prompt": list(request.tokens), "return_token_ids": self.tells_tokens or None}
 
+    def _logprobs(self, count: int) -> dict[str, Any]:
+        if not count:
+            return {}
+        return {"logprobs": True, "top_logprobs": count} if self.chat else {"logprobs": count}
 
-def _grammar(grammar: Grammar | None) -> dict[str, Any]:
-    if grammar is None:
-        return {}
-    if grammar.json_schema is None:
-        return {"structured_outputs": {"choice": list(grammar.choices)}}
-    schema = {"name": "answer", "strict": True, "schema": json.loads(grammar.json_schema)}
-    return {"response_format": {"type": "json_schema", "json_schema": schema}}
+    def _grammar(self, grammar: Grammar | None) -> dict[str, Any]:
+        if grammar is None:
+            return {}
+        if grammar.json_schema is None and self.structured == "vllm":
+            return {"structured_outputs": {"choice": list(grammar.choices)}}
+        shape = json.loads(grammar.json_schema or json.dumps({"enum": grammar.choices}))
+        schema = {"name": "answer", "strict": True, "schema": shape}
+        return {"response_format": {"type": "json_schema", "json_schema": schema}}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 from psycopg.sql import SQL, Composed, Literal
 
 from teola.runtime.engines.collections.vector_index import IndexSettings
 from teola.runtime.engines.postgres.tables import OPERATORS, Collection, Connection, as_vector
 from teola.runtime.engines.postgres.where import condition
+from teola.runtime.engines.protocol import Request
+
+Search: TypeAlias = tuple[Composed, list[Any]]
+"""A statement, with its parameters."""
 
 _BY_PLACE = SQL('document COLLATE "C", place, id COLLATE "C"')
 _SCORES = {
@@ -19,26 +23,39 @@ _SCORES = {
 }
 
 
-async def prepare(connection: Connection, settings: IndexSettings) -> None:
-    """How the index is searched, until the transaction ends. With a condition it is searched on
-    until enough is found."""
+async def found_by(
+    connection: Connection, collection: Collection, request: Request, settings: IndexSettings
+) -> list[list[dict[str, Any]]]:
+    """The passages that each item finds; all go to the server before the first answer is read."""
+    by_words = request.operation == "keyword_search"
+    statement = with_words if by_words else nearest
+    async with connection.pipeline():
+        for setting in () if by_words else how_to_search(settings):
+            await connection.execute(setting)
+        cursors = [
+            await connection.execute(*statement(collection, item, request.common))
+            for item in request.items
+        ]
+    return [_passages(await cursor.fetchall(), request.common) for cursor in cursors]
+
+
+def how_to_search(settings: IndexSettings) -> list[Composed | SQL]:
+    """What sets how the index is searched, until the transaction ends. With a condition it is
+    searched on until enough is found."""
     if settings.kind == "hnsw":
-        await connection.execute(
-            SQL(
-                "SET LOCAL hnsw.ef_search = {}; SET LOCAL hnsw.iterative_scan = strict_order"
-            ).format(Literal(min(1000, settings.ef_search)))
-        )
+        return [
+            SQL("SET LOCAL hnsw.ef_search = {}").format(Literal(min(1000, settings.ef_search))),
+            SQL("SET LOCAL hnsw.iterative_scan = strict_order"),
+        ]
     if settings.kind == "ivf":
-        await connection.execute(
-            SQL(
-                "SET LOCAL ivfflat.probes = {}; SET LOCAL ivfflat.iterative_scan = relaxed_order"
-            ).format(Literal(settings.nprobe))
-        )
+        return [
+            SQL("SET LOCAL ivfflat.probes = {}").format(Literal(settings.nprobe)),
+            SQL("SET LOCAL ivfflat.iterative_scan = relaxed_order"),
+        ]
+    return []
 
 
-async def nearest(
-    connection: Connection, collection: Collection, query: Any, common: Mapping[str, Any]
-) -> list[dict[str, Any]]:
+def nearest(collection: Collection, query: Any, common: Mapping[str, Any]) -> Search:
     """The passages nearest to an embedding."""
     metric = collection.built["metric"]
     allowed, values = _condition(common)
@@ -50,20 +67,14 @@ async def nearest(
     if collection.built["index"] != "flat":
         inner = SQL("{} ORDER BY distance LIMIT %s").format(inner)
         parameters.append(top_k)
-    return await _passages(
-        connection,
-        SQL(
-            "SELECT chunk, {score} AS score FROM ({inner}) AS found ORDER BY score DESC, {place} "
-            "LIMIT %s"
-        ).format(score=_SCORES[metric], inner=inner, place=_BY_PLACE),
-        [*parameters, top_k],
-        common,
-    )
+    statement = SQL(
+        "SELECT chunk, {score} AS score FROM ({inner}) AS found ORDER BY score DESC, {place} "
+        "LIMIT %s"
+    ).format(score=_SCORES[metric], inner=inner, place=_BY_PLACE)
+    return statement, [*parameters, top_k]
 
 
-async def with_words(
-    connection: Connection, collection: Collection, query: str, common: Mapping[str, Any]
-) -> list[dict[str, Any]]:
+def with_words(collection: Collection, query: str, common: Mapping[str, Any]) -> Search:
     """The passages that have words of a text, those with most of them first (``ts_rank``)."""
     allowed, values = _condition(common)
     statement = SQL(
@@ -77,8 +88,7 @@ async def with_words(
         allowed=allowed,
         place=_BY_PLACE,
     )
-    parameters = [query.replace("\0", " "), *values, common["top_k"]]
-    return await _passages(connection, statement, parameters, common)
+    return statement, [query.replace("\0", " "), *values, common["top_k"]]
 
 
 def _condition(common: Mapping[str, Any]) -> tuple[Composed, list[Any]]:
@@ -87,13 +97,10 @@ def _condition(common: Mapping[str, Any]) -> tuple[Composed, list[Any]]:
     return Composed([SQL(text)]), values
 
 
-async def _passages(
-    connection: Connection, statement: Composed, parameters: list[Any], common: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    found = await connection.execute(statement, parameters)
+def _passages(rows: Sequence[Any], common: Mapping[str, Any]) -> list[dict[str, Any]]:
     least = common.get("min_score")
     return [
         {**chunk, "score": float(score), "rank": rank}
-        for rank, (chunk, score) in enumerate(await found.fetchall(), 1)
+        for rank, (chunk, score) in enumerate(rows, 1)
         if least is None or score >= least
     ]

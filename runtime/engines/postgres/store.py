@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from teola.runtime.engines.collections.search import add_row, unusable
+from teola.runtime.engines.collections.search import unlike
+from teola.runtime.engines.collections.store import UNNAMED, CollectionStore
 from teola.runtime.engines.collections.vector_index import IndexSettings
-from teola.runtime.engines.collections.version import Change, Mode, Row, in_order
+from teola.runtime.engines.collections.version import Change
 from teola.runtime.engines.protocol import Capabilities, Failure, Request
 from teola.runtime.errors import RunError, UnsupportedError
 
@@ -19,25 +20,25 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool
 
-    from teola.runtime.engines.postgres.tables import Collection
 
 MAX_ITEMS = 256
-UNNAMED = "~"
+MIN_ITEMS = 8
+"""So few searches are not worth a connection of their own."""
 
 
-class PostgresStore:
+class PostgresStore(CollectionStore):
     """Collections in a database: published in one transaction, searched in one statement.
 
     Those without a name are this engine's: whoever starts later drops what is left of an engine
-    that did not live to do so. Commands are those of the FAISS store.
+    that did not live to do so.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
         self._variable = str(config.get("url_env") or "DATABASE_URL")
         self._connections = int(config.get("connections") or 4)
         self._settings = IndexSettings.of(config)
         self._language = str(config.get("language") or "english")
-        self._pending: dict[str, dict[str, Row]] = {}
         self._owner = secrets.randbits(62)
         self._pool: AsyncConnectionPool[AsyncConnection[Any]] | None = None
         self._alive: AsyncConnection[Any] | None = None
@@ -131,25 +132,23 @@ class PostgresStore:
         vectors = {} if mode == "keyword" else self._settings.fixed()
         return vectors if mode == "dense" else {**vectors, "language": self._language}
 
-    async def run(self, batch: Sequence[Request]) -> Sequence[Sequence[Any] | Failure]:
-        """See `BatchEngine.run`."""
-        return await asyncio.gather(*map(self._answer, batch))
-
-    async def _answer(self, request: Request) -> Sequence[Any] | Failure:
-        if request.operation == "ingest":
-            rows = self._pending.setdefault(request.common["pending"], {})
-            return [add_row(rows, chunk, vector) for chunk, vector in request.items]
-        if request.operation not in ("search", "keyword_search"):
-            return Failure(
-                "item", f"a store cannot do {request.operation!r}: ingest, search, keyword_search"
-            )
+    async def _search(self, request: Request) -> Sequence[Any] | Failure:
+        """As many connections share the items as there are, but none has only a few."""
+        items = request.items
+        size = max(MIN_ITEMS, -(-len(items) // self._connections))
+        parts = [
+            Request(request.operation, items[at : at + size], request.common)
+            for at in range(0, max(1, len(items)), size)
+        ]
         try:
-            return await self._search(request)
+            found = await asyncio.gather(*map(self._found, parts))
         except RunError as error:
             return Failure("item", str(error))
+        return [one for part in found for one in part]
 
-    async def _search(self, request: Request) -> Sequence[Any]:
-        from teola.runtime.engines.postgres.searches import nearest, prepare, with_words
+    async def _found(self, request: Request) -> Sequence[Any]:
+        """What items find, which go to the server together."""
+        from teola.runtime.engines.postgres.searches import found_by
         from teola.runtime.engines.postgres.tables import check_built, find
 
         name, by_words = request.common["collection"], request.operation == "keyword_search"
@@ -166,17 +165,14 @@ class PostgresStore:
                 )
             if not collection.filled or request.common["top_k"] < 1:
                 return [[] for _ in request.items]
-            if by_words:
-                return [
-                    await with_words(connection, collection, one, request.common)
-                    for one in request.items
-                ]
-            await prepare(connection, self._settings)
-            return [
-                _unlike(name, collection, one)
-                or await nearest(connection, collection, one, request.common)
+            problems = [
+                None if by_words else unlike(name, one, collection.dimension)
                 for one in request.items
             ]
+            fine = [one for one, bad in zip(request.items, problems, strict=True) if bad is None]
+            asked = Request(request.operation, fine, request.common)
+            found = iter(await found_by(connection, collection, asked, self._settings))
+            return [bad or next(found) for bad in problems]
 
     async def _known(self, connection: AsyncConnection[Any]) -> str:
         from teola.runtime.engines.postgres.tables import names
@@ -184,44 +180,14 @@ class PostgresStore:
         known = ", ".join(repr(name) for name in await names(connection, None))
         return f": there are {known}" if known else ""
 
-    async def control(self, command: str, arguments: Mapping[str, Any]) -> Any:
-        """See `FaissStore`.
-
-        Raises:
-            RunError: the pending chunks do not go into the collection; it is as it was.
-            UnsupportedError: an unknown command.
-        """
-        if command == "publish":
-            return await self._publish(**arguments)
-        if command == "discard":
-            return self._pending.pop(arguments["pending"], None) is not None
-        if command == "drop":
-            return await self._drop(arguments["collection"])
-        if command == "describe":
-            return await self._describe(arguments.get("collection"))
-        raise UnsupportedError(
-            f"stores know no command {command!r}: publish, discard, drop or describe"
-        )
-
-    async def _publish(
-        self,
-        collection: str,
-        pending: str,
-        fingerprint: str | None = None,
-        documents: Sequence[str] = (),
-        mode: Mode = "dense",
-    ) -> dict[str, Any]:
+    async def _bring(self, name: str, change: Change) -> int:
         from teola.runtime.engines.postgres.tables import published
 
-        rows = in_order(self._pending.get(pending, {}).values())
-        change = Change(rows, documents, fingerprint, mode)
-        owner = self._owner if collection[:1] == UNNAMED else None
+        owner = self._owner if name[:1] == UNNAMED else None
         async with self._transaction() as connection:
-            count = await published(
-                connection, collection, self._name(collection), change, self._built(mode), owner
+            return await published(
+                connection, name, self._name(name), change, self._built(change.mode), owner
             )
-        self._pending.pop(pending, None)
-        return {"count": count}
 
     async def _drop(self, name: str) -> bool:
         from teola.runtime.engines.postgres.tables import drop, find
@@ -246,16 +212,3 @@ class PostgresStore:
                 },
                 "pending": sorted(self._pending),
             }
-
-
-def _unlike(name: str, collection: Collection, query: Any) -> Failure | None:
-    """Why an embedding cannot be searched with."""
-    if problem := unusable(query):
-        return Failure("item", f"the embedding to search with {problem}")
-    if len(query) != collection.dimension:
-        return Failure(
-            "item",
-            f"the embedding has {len(query)} dimensions, collection {name!r} has "
-            f"{collection.dimension}: search with the embedder that indexed it",
-        )
-    return None

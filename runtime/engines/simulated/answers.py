@@ -10,8 +10,8 @@ from typing import Any
 from zlib import crc32
 
 from teola.runtime.draw import log_normal
-from teola.runtime.engines.made_up import in_parts
-from teola.runtime.engines.protocol import Generate, Grammar
+from teola.runtime.engines.made_up import in_parts, likely
+from teola.runtime.engines.protocol import Chances, Generate, Grammar
 from teola.runtime.engines.tokenizer.estimate import CHARACTERS, FRAME, FourBytes
 
 MEAN_TOKENS = 64
@@ -25,6 +25,7 @@ class Answer:
     tokens: Sequence[int]
     points: Sequence[int]
     finish_reason: str
+    chances: Sequence[Chances] = ()
 
 
 class Answers:
@@ -50,7 +51,7 @@ class Answers:
         return Answer(tokens, points if tokens else (), whole.finish_reason)
 
     def _whole(self, request: Generate) -> Answer:
-        mark = crc32(array("Q", request.tokens).tobytes())
+        mark = crc32((request.adapter or "").encode(), crc32(array("Q", request.tokens).tobytes()))
         if request.sampling.temperature:
             mark = crc32(repr(request.sampling).encode(), mark)
         wanted, mean = request.max_tokens, _of(self._tokens, request, MEAN_TOKENS)
@@ -74,6 +75,7 @@ class Answers:
     ) -> Answer:
         """A value that the grammar allows, each part of a list filled up with blanks."""
         parts = in_parts(grammar, str(mark).encode(), lines)
+        chances = likely(grammar, parts[0]) if request.sampling.logprobs else ()
         ends = _cuts([(part + 1) * wanted // len(parts) for part in range(len(parts))])
         tokens: list[int] = []
         points = {1}
@@ -83,7 +85,7 @@ class Answers:
         given = tokens[: request.max_tokens]
         cut = request.ignore_eos or len(given) < len(tokens)
         told = sorted({point for point in points if point <= len(given)} | {len(given)})
-        return Answer(given, told, "length" if cut else "stop")
+        return Answer(given, told, "length" if cut else "stop", chances)
 
 
 def _filled(part: str, size: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from zlib import crc32
@@ -15,8 +16,8 @@ from teola.runtime.errors import UnsupportedError
 
 
 class SimulatedBatchEngine(ABC):
-    """A batch takes ``base_ms + sum of (item_ms + tokens * token_ms)`` for each operation in it,
-    and longer where another engine works on the cores that it is pinned to.
+    """A batch takes what the profile says (``Entry.batch_ms``) for each operation in it, and longer
+    where another engine works on the cores that it is pinned to.
 
     It has at most ``batch_size`` items, or the knee of the operation that has the larger one.
     """
@@ -40,13 +41,14 @@ class SimulatedBatchEngine(ABC):
 
     async def run(self, batch: Sequence[Request]) -> Sequence[Sequence[Any] | Failure]:
         """See `BatchEngine.run`."""
-        milliseconds = sum(self._entries[name].base_ms for name in {r.operation for r in batch})
+        counts: Counter[str] = Counter()
+        added: dict[str, float] = defaultdict(float)
         for request in batch:
             entry = self._entries[request.operation]
-            milliseconds += len(request.items) * entry.item_ms
-            if entry.token_ms:
-                milliseconds += entry.token_ms * sum(map(self.tokens, request.items))
-        await self._cores.work(milliseconds / 1000)
+            counts[request.operation] += len(request.items)
+            added[request.operation] += sum(entry.added_ms(self.tokens(i)) for i in request.items)
+        milliseconds = [self._entries[one].batch_ms(n, added[one]) for one, n in counts.items()]
+        await self._cores.work(sum(milliseconds) / 1000)
         return [self.results(request) for request in batch]
 
     def tokens(self, item: Any) -> int:

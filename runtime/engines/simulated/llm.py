@@ -3,67 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from math import ceil
 from typing import Any
 
 from teola.compiler.cost.llm_machine import prompt_budget
-from teola.runtime.engines.kv_budget import PAGE_TOKENS, KVBudget
 from teola.runtime.engines.protocol import Capabilities, Emit, Generate, TokenEvent
+from teola.runtime.engines.refusal import unknown_adapter
 from teola.runtime.engines.simulated.answers import Answer, Answers
+from teola.runtime.engines.simulated.calls import Call, Step
+from teola.runtime.engines.simulated.capabilities import capabilities
 from teola.runtime.engines.simulated.prices import Prices
 from teola.runtime.llm.prefixes import Marks, Prefixes
 
-MERGED_TOKENS = 32
-"""Tokens of one call that are told together where nothing is complete before."""
 NOTHING = Answer((), (), "length")
-KV_TOKENS, MAX_REQUESTS = 1 << 16, 64
-"""Where the engine that it stands for does not say."""
-
-
-@dataclass(slots=True)
-class _Call:
-    """``left`` are the prompt's tokens that are not computed yet, ``made`` those of the answer,
-    ``told`` those that have left."""
-
-    request: Generate
-    answer: Answer
-    marks: Marks
-    left: int
-    begun: bool = False
-    made: int = 0
-    told: int = 0
-
-    @property
-    def until(self) -> int:
-        """Steps to the next token that is told."""
-        point = next((one for one in self.answer.points if one > self.made), self.made + 1)
-        return min(point, self.told + MERGED_TOKENS) - self.made
-
-    def event(self) -> TokenEvent | None:
-        """What there is to tell."""
-        if self.left:
-            return None
-        whole = len(self.answer.tokens)
-        due = self.made in self.answer.points or self.made >= self.told + MERGED_TOKENS
-        if not due and self.made < whole:
-            return None
-        new, self.told = self.answer.tokens[self.told : self.made], self.made
-        reason = self.answer.finish_reason if self.made >= whole else None
-        return TokenEvent(self.request.id, new, reason)
-
-
-@dataclass(slots=True)
-class _Step:
-    """``count`` decode steps of ``ms``, or one step with chunks of prompts."""
-
-    began_s: float
-    ms: float
-    count: int
-    chunks: Sequence[tuple[_Call, int]]
-    decoding: Sequence[_Call]
-    timer: asyncio.TimerHandle
 
 
 class SimulatedLLM:
@@ -72,19 +25,22 @@ class SimulatedLLM:
     a decode step's base if that is more, and a decode step's items. A prefill gives the first
     token; blocks that are cached cost nothing.
 
+    One that orders by itself has calls waiting for room, the least priority first, and shares
+    blocks while a prompt is computed; any other is given what it has room for, and takes it all.
+
     What comes at the very moment at which a step begins is part of it.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         prices = Prices(config)
         self._prefill, self._decode = prices.of("prefill"), prices.of("decode")
-        self._capabilities = _capabilities(prices.settings)
+        self._capabilities = capabilities(prices.settings)
         self._budget = prompt_budget(prices.settings)
         self._answers = Answers(config)
         block, room = self._capabilities.block_tokens, self._capabilities.kv_tokens
         self._cache = Prefixes(block, room)
-        self._calls: dict[str, _Call] = {}
-        self._step: _Step | None = None
+        self._calls: dict[str, Call] = {}
+        self._step: Step | None = None
         self._emit: Emit = _drop
 
     def listen(self, emit: Emit) -> None:
@@ -103,9 +59,14 @@ class SimulatedLLM:
     async def submit(self, requests: Sequence[Generate]) -> None:
         """See `LLMEngine.submit`."""
         for request in requests:
+            if (refused := unknown_adapter(request, self._capabilities.adapters)) is not None:
+                self._emit([TokenEvent(request.id, (), failure=refused)])
+                continue
             answer = NOTHING if request.warm else self._answers.of(request)
-            marks = self._cache.marks(request.tokens)
-            self._calls[request.id] = _Call(request, answer, marks, len(request.tokens))
+            marks = self._cache.marks(request.tokens, request.adapter)
+            self._calls[request.id] = Call(
+                request, answer, marks, len(request.tokens), not self._capabilities.priority
+            )
         self._look_again()
 
     async def abort(self, ids: Sequence[str]) -> None:
@@ -141,50 +102,89 @@ class SimulatedLLM:
         """The next step."""
         self._stop()
         now = asyncio.get_running_loop().time()
+        self._admit()
         decoding = [call for call in self._calls.values() if not call.left]
         chunks = self._chunks()
         if chunks:
-            fresh = sum(not call.begun for call, _ in chunks)
-            ms = sum(count for _, count in chunks) * self._prefill.token_ms
-            ms += fresh * self._prefill.item_ms + (self._prefill.base_ms if fresh else 0.0)
+            ms = sum(self._prefill.added_ms(one.new) * count / one.new for one, count in chunks)
+            ms += self._prefill.base_ms if any(not one.begun for one, _ in chunks) else 0.0
+            ms *= self._prefill.scale(len(chunks))
             if decoding:
-                ms = max(ms, self._decode.base_ms) + self._decoding_ms(decoding, 1)
+                base = self._decode.base_ms
+                ms = max(ms, base) + max(0.0, self._decode_ms(decoding, 1) - base)
             self._run(now, ms, 1, chunks, decoding)
         elif decoding:
             count = min(call.until for call in decoding)
-            ms = self._decode.base_ms + self._decoding_ms(decoding, count)
+            ms = self._decode_ms(decoding, count)
             self._run(now, ms, count, (), decoding)
 
-    def _decoding_ms(self, decoding: Sequence[_Call], count: int) -> float:
-        """What sequences add to each of the next steps, with the contexts that they have then."""
-        tokens = sum(len(call.request.tokens) + call.made + count / 2 for call in decoding)
-        return len(decoding) * self._decode.item_ms + tokens * self._decode.token_ms
+    def _admit(self) -> None:
+        """Give room to calls that wait, in their order."""
+        inside = [call for call in self._calls.values() if call.admitted]
+        if len(inside) == len(self._calls):
+            return
+        free = self._capabilities.kv_tokens - sum(call.size for call in inside)
+        places = self._capabilities.max_requests - len(inside)
+        waiting = (call for call in self._calls.values() if not call.admitted)
+        for call in sorted(waiting, key=lambda call: call.request.priority):
+            if not places or (call.size > free and inside):
+                return
+            call.admitted = True
+            inside.append(call)
+            places, free = places - 1, free - call.size
 
-    def _chunks(self) -> list[tuple[_Call, int]]:
+    def _decode_ms(self, decoding: Sequence[Call], count: int) -> float:
+        """Each of the next steps, with the contexts that the sequences have then on average."""
+        tokens = sum(len(call.request.tokens) + call.made + count / 2 for call in decoding)
+        return self._decode.latency_ms(len(decoding), tokens / len(decoding))
+
+    def _chunks(self) -> list[tuple[Call, int]]:
         """What of the prompts is computed next."""
         room, chunks = self._budget, []
-        filling = [call for call in self._calls.values() if call.left]
-        for call in sorted(filling, key=lambda call: call.request.warm):
+        coming: set[int] = set()
+        filling = [call for call in self._calls.values() if call.left and call.admitted]
+        for call in sorted(filling, key=self._turn):
             if not call.begun:
-                cached = self._cache.cached(call.marks) * self._cache.block_tokens
-                call.left = max(1, len(call.request.tokens) - cached)
+                cached = self._cached(call, coming) * self._cache.block_tokens
+                call.new = call.left = max(1, len(call.request.tokens) - cached)
             count = min(room, call.left)
             if not count:
                 break
             chunks.append((call, count))
             room -= count
+            coming.update(self._computed(call, count))
         return chunks
+
+    def _turn(self, call: Call) -> tuple[bool, int]:
+        """Whose prompt comes first: one that orders goes on with what it has begun."""
+        if self._capabilities.priority:
+            return not call.begun, call.request.priority
+        return call.request.warm, 0
+
+    def _cached(self, call: Call, coming: Collection[int]) -> int:
+        """The leading blocks of a prompt that are there, or are before it in this step."""
+        count = self._cache.cached(call.marks)
+        while count < len(call.marks) and call.marks[count] in coming:
+            count += 1
+        return count
+
+    def _computed(self, call: Call, count: int) -> Marks:
+        """The blocks that others can share once so many tokens more are computed."""
+        if not self._capabilities.shares_in_flight:
+            return ()
+        done = len(call.request.tokens) - call.left + count
+        return call.marks[: done // self._cache.block_tokens]
 
     def _run(
         self,
         began_s: float,
         ms: float,
         count: int,
-        chunks: Sequence[tuple[_Call, int]],
-        decoding: Sequence[_Call],
+        chunks: Sequence[tuple[Call, int]],
+        decoding: Sequence[Call],
     ) -> None:
         timer = asyncio.get_running_loop().call_at(began_s + ms * count / 1000, self._end)
-        self._step = _Step(began_s, ms, count, chunks, decoding, timer)
+        self._step = Step(began_s, ms, count, chunks, decoding, timer)
 
     def _end(self) -> None:
         step, self._step = self._step, None
@@ -194,6 +194,7 @@ class SimulatedLLM:
             call.made += step.count
         for call, count in step.chunks:
             call.begun = True
+            self._cache.add(self._computed(call, count))
             call.left -= count
             if not call.left:
                 self._cache.add(call.marks)
@@ -207,26 +208,6 @@ class SimulatedLLM:
         self._begin()
         if told:
             self._emit(told)
-
-
-def _capabilities(settings: Mapping[str, Any]) -> Capabilities:
-    """What the engine that is stood for would say of itself."""
-    if "kv_pages" in settings:
-        pages = KVBudget.of(settings)
-        kv_tokens, requests, block = pages.kv_tokens, pages.max_requests, pages.page_tokens
-    else:
-        kv_tokens = int(settings.get("kv_tokens", KV_TOKENS))
-        requests, block = int(settings.get("max_requests", MAX_REQUESTS)), PAGE_TOKENS
-    return Capabilities(
-        context=int(settings.get("context_tokens", 0)),
-        kv_tokens=kv_tokens,
-        max_requests=requests,
-        prefix_cache=True,
-        block_tokens=block,
-        continues=True,
-        sampling=frozenset({"temperature", "top_p", "stop", "seed"}),
-        grammars=frozenset({"json_schema", "choices"}),
-    )
 
 
 def _drop(_events: Sequence[TokenEvent]) -> None:

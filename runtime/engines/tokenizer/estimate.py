@@ -47,10 +47,12 @@ class FourBytes:
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """See `Tokenizer.offsets`; a character that two tokens share belongs to both."""
-        of_byte = [place for place, one in enumerate(text) for _ in _bytes(one)]
-        firsts = range(0, len(of_byte), CHARACTERS)
-        lasts = (min(first + CHARACTERS, len(of_byte)) - 1 for first in firsts)
-        return [(of_byte[a], of_byte[b] + 1) for a, b in zip(firsts, lasts, strict=True)]
+        of_byte: Sequence[int] = range(len(text))
+        if not text.isascii():
+            of_byte = [place for place, one in enumerate(text) for _ in _bytes(one)]
+        firsts, lasts = of_byte[::CHARACTERS], of_byte[CHARACTERS - 1 :: CHARACTERS]
+        ends = [*lasts, *of_byte[-1:]]  # one more than there are tokens where the last one is whole
+        return [(first, last + 1) for first, last in zip(firsts, ends, strict=False)]
 
     def detokenizer(self) -> Detokenizer:
         """See `Tokenizer.detokenizer`."""

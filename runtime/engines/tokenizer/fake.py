@@ -57,5 +57,11 @@ class ByteTokenizer:
         return ByteDetokenizer(_bytes_of)
 
 
-def _bytes_of(token: int) -> bytes:
-    return bytes((token,)) if 0 <= token < BEGIN else b""
+class _Bytes(dict[int, bytes]):
+    """What each token stands for; special ones and others for nothing."""
+
+    def __missing__(self, token: int) -> bytes:
+        return b""
+
+
+_bytes_of = _Bytes((token, bytes((token,))) for token in range(BEGIN)).__getitem__

@@ -2,7 +2,8 @@
 
 Written for transformers 5.17 to 5.19. Beyond the documented interface it puts two parts of its own
 into the manager: a router, because result handlers leak with every cancelled request, and what
-chooses tokens, because the manager's sampling is the same for all.
+chooses tokens, because the manager's sampling is the same for all. On a GPU a third: what records
+steps (`DecodeGraphs`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -20,9 +21,13 @@ from transformers.generation.continuous_batching.continuous_api import OutputRou
 from teola.runtime.engines.kv_budget import KVBudget
 from teola.runtime.engines.protocol import Generate, Grammar
 from teola.runtime.engines.torch_settings import torch_settings
+from teola.runtime.engines.transformers import decode_graphs, gpu_memory
+from teola.runtime.engines.transformers.decode_graphs import DecodeGraphs
+from teola.runtime.engines.transformers.packed_attention import attend_packed, can_attend_packed
 from teola.runtime.engines.transformers.packed_linear import pack_output_layer
 from teola.runtime.engines.transformers.sequence_attention import attend_by_sequence
-from teola.runtime.engines.transformers.token_choice import Allowed, TokenChoices, choice_of
+from teola.runtime.engines.transformers.token_choice import Allowed, TokenChoices, Told, choice_of
+from teola.runtime.engines.transformers.versions import batching_config, keep_plain_attention
 
 if TYPE_CHECKING:
     from teola.runtime.engines.transformers.grammars import Grammars
@@ -65,7 +70,7 @@ class Generation:
         settings = torch_settings(config)
         self._folder = folder
         self._grammars: Grammars | None = None
-        self.budget = KVBudget.of(config)
+        self._graphs: DecodeGraphs | None = None
         model = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=settings.dtype, local_files_only=True
         )
@@ -76,34 +81,48 @@ class Generation:
         self.ends = _ends(model)
         if settings.device == "cpu" and settings.dtype is torch.float32:
             pack_output_layer(model)
+        self.budget = _budget(model, config)
         self.details = {**settings.details, "page_tokens": self.budget.page_tokens}
-        self._manager = self._start(model, take)
+        self._manager = self._start(model, take, eager=bool(config.get("enforce_eager")))
         threading.Thread(target=self._watch, args=(ended,), daemon=True).start()
 
-    def _start(self, model: Any, take: Take) -> Any:
+    def _start(self, model: Any, take: Take, *, eager: bool) -> Any:
+        keep_plain_attention(model)
+        packed = can_attend_packed(model)
+        record = packed and not eager
         manager = model.init_continuous_batching(
             generation_config=transformers.GenerationConfig(
                 do_sample=False, eos_token_id=sorted(self.ends) or NO_END
             ),
-            continuous_batching_config=transformers.ContinuousBatchingConfig(
+            continuous_batching_config=batching_config(
                 # Sizes of one's own: automatic sizing takes minutes on a CPU.
                 page_size=self.budget.page_tokens,
                 num_blocks=self.budget.pages,
                 max_batch_tokens=self.budget.batch_tokens,
                 max_requests_per_batch=self.budget.max_requests,
                 allow_block_sharing=True,
+                max_memory_percent=1.0,  # the budget leaves room
+                max_blocks_per_request=0,
                 auto_switch_to_flash=False,  # it would fetch kernels
                 # Tokens are chosen on the host, each after the last one is known.
-                use_cuda_graph=False,
                 use_async_batching=False,
+                **(decode_graphs.SETTINGS if record else decode_graphs.NO_GRAPHS),
             ),
         )
-        if model.device.type == "cpu":
-            attend_by_sequence(model)
+        if packed:
+            attend_packed(model)
+        self.details |= {"attention": _attention(model, packed), "cuda_graphs": record}
         manager.output_router = StepRouter(take)
-        manager.logit_processor = TokenChoices()
+        manager.logit_processor = choices = TokenChoices()
         manager.start()
+        if _on_gpu(model):
+            self._graphs = _before_first_step(manager, choices, record=record)
         return manager
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """What has become of the CUDA graphs, where there are any."""
+        return {} if self._graphs is None else {"cuda_graphs": self._graphs.count}
 
     def _watch(self, ended: Ended) -> None:
         self._manager.join(perf_counter())
@@ -121,15 +140,18 @@ class Generation:
             self._grammars = Grammars(self._folder, self.vocabulary, self.ends)
         return self._grammars.begin(grammar)
 
-    def add(self, request: Generate, grammar: Allowed | None = None) -> bool:
-        """Queue a request that fits; False when the loop takes no more."""
+    def add(
+        self, request: Generate, grammar: Allowed | None = None, told: Told | None = None
+    ) -> bool:
+        """Queue a request that fits; False when the loop takes no more. The chances of its tokens
+        are there with the tokens, in ``told``."""
         added = self._manager.add_request(
             list(request.tokens),
             request_id=request.id,
             max_new_tokens=request.max_tokens,
             streaming=request.stream or bool(request.sampling.stop),
             eos_token_id=NO_END if request.ignore_eos else None,
-            **choice_of(request, grammar),
+            **choice_of(request, grammar, told),
         )
         return added is not None
 
@@ -148,6 +170,47 @@ class Generation:
     def stop(self) -> None:
         """End the loop after the running step."""
         self._manager.stop(block=False, hard_stop=True)
+
+
+def _on_gpu(model: Any) -> bool:
+    return str(model.device.type) != "cpu"
+
+
+def _budget(model: Any, config: Mapping[str, Any]) -> KVBudget:
+    """What may be asked of a model that is where it runs."""
+    if model.device.type == "cpu":
+        return KVBudget.of(config)
+    text, item_bytes = model.config.get_text_config(), model.dtype.itemsize
+
+    def fitting(empty: KVBudget) -> int:
+        return gpu_memory.pages_that_fit(
+            gpu_memory.measure(model.device),
+            gpu_memory.KVShape.of(text, item_bytes),
+            utilization=config.get("gpu_memory_utilization"),
+            page_tokens=empty.page_tokens,
+            batch_tokens=empty.batch_tokens,
+            most_tokens=empty.most_requests * int(text.max_position_embeddings),
+            item_bytes=item_bytes,
+        )
+
+    return KVBudget.on_gpu(config, fitting)
+
+
+def _attention(model: Any, packed: bool) -> str:
+    """How the tokens of a step meet their keys, said in the engine's details."""
+    if packed:
+        return "flash"
+    return "by sequence" if attend_by_sequence(model) else "masked"
+
+
+def _before_first_step(manager: Any, choices: TokenChoices, *, record: bool) -> DecodeGraphs | None:
+    """What records steps, once the loop has what runs them; None where it has ended at once."""
+    while manager.batch_processor is None and manager.is_running():
+        sleep(0.01)
+    if manager.batch_processor is None:
+        return None
+    most = decode_graphs.MOST_GRAPHS if record else 0
+    return DecodeGraphs(manager.batch_processor.model_runner, choices, most)
 
 
 def _ends(model: Any) -> frozenset[int]:

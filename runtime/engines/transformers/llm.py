@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from teola.runtime.engines.protocol import Capabilities, Emit, Failure, Generate, TokenEvent
+from teola.compiler.engine_settings import GRAMMARS, SAMPLING
+from teola.runtime.engines.protocol import (
+    Capabilities,
+    Chances,
+    Emit,
+    Failure,
+    Generate,
+    TokenEvent,
+)
 from teola.runtime.engines.refusal import refusal
 from teola.runtime.engines.tokenizer import Tokenizer, load_tokenizer
 from teola.runtime.engines.transformers.stop_texts import StopTexts
@@ -19,6 +27,7 @@ from teola.runtime.models import ensure
 
 if TYPE_CHECKING:
     from teola.runtime.engines.transformers.generation import Generation, Output
+    from teola.runtime.engines.transformers.token_choice import Told
 
 WARM_TOKENS = 2
 WARM_UP = Generate("warm-up", (0, 0), max_tokens=WARM_TOKENS, ignore_eos=True)
@@ -26,11 +35,24 @@ WARM_UP = Generate("warm-up", (0, 0), max_tokens=WARM_TOKENS, ignore_eos=True)
 
 @dataclass(slots=True)
 class Running:
-    """A request and how many of its tokens have been sent; ``stops`` where texts may end it."""
+    """A request and how many of its tokens have been sent; ``stops`` where texts may end it,
+    ``told`` what each of its tokens could have been."""
 
     request: Generate
     stops: StopTexts | None
     sent: int = 0
+    told: Told = field(default_factory=list)
+
+    def chances(self, tokens: Sequence[int]) -> Sequence[Chances]:
+        """What the tokens that follow those that have been sent could have been."""
+        steps = zip(tokens, self.told[self.sent : self.sent + len(tokens)], strict=False)
+        return [
+            [
+                (came, could.get(came, min(could.values()))),
+                *(one for one in could.items() if one[0] != came),
+            ]
+            for came, could in steps
+        ]
 
 
 class TransformersLLM:
@@ -72,8 +94,8 @@ class TransformersLLM:
             prefix_cache=generation.shares_prefixes,
             block_tokens=budget.page_tokens,
             continues=True,
-            sampling=frozenset({"temperature", "top_p", "stop", "seed"}),
-            grammars=frozenset({"json_schema", "choices"} if find_spec("llguidance") else ()),
+            sampling=SAMPLING,
+            grammars=GRAMMARS if find_spec("llguidance") else frozenset(),
             details=generation.details,
         )
 
@@ -130,8 +152,8 @@ class TransformersLLM:
             if failure is not None:
                 refused.append(TokenEvent(request.id, (), failure=failure))
                 continue
-            self._running[request.id] = Running(request, self._stops(request))
-            if not generation.add(request, grammar):
+            running = self._running[request.id] = Running(request, self._stops(request))
+            if not generation.add(request, grammar, running.told):
                 raise EngineDied("the generation loop takes no more requests")
         if refused:
             self._emit(refused)
@@ -164,10 +186,10 @@ class TransformersLLM:
                 self._generation.cancel(request_id)
 
     async def control(self, command: str, arguments: Mapping[str, Any]) -> Any:
-        """``describe``: how many requests run."""
+        """``describe``: how many requests run, and on a GPU how many CUDA graphs there are."""
         if command != "describe":
             raise UnsupportedError(f"LLM engines know no command {command!r}: describe")
-        return {"running": len(self._running)}
+        return {"running": len(self._running), **self._alive().state}
 
     def _alive(self) -> Generation:
         if self._generation is None:
@@ -194,15 +216,15 @@ class TransformersLLM:
             failure = Failure("engine", f"generating failed: {output.error}")
             return TokenEvent(output.request_id, (), failure=failure)
         new = output.generated_tokens[running.sent :]
+        chances = running.chances(new)
         running.sent += len(new)
         reason = None
         if output.is_finished():
             reason = "length"
             if new and new[-1] in self._ends(running.request):
                 new, reason = new[:-1], "stop"
-        if running.stops is None:
-            return TokenEvent(output.request_id, new, reason)
-        return self._with_text(running.stops, TokenEvent(output.request_id, new, reason))
+        event = TokenEvent(output.request_id, new, reason, chances=chances)
+        return event if running.stops is None else self._with_text(running.stops, event)
 
     def _with_text(self, stops: StopTexts, event: TokenEvent) -> TokenEvent:
         """An event of an answer that texts may end: the text says how much of it counts."""

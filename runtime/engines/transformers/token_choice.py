@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from transformers import LogitsProcessorList
@@ -27,6 +27,10 @@ COLDEST = 1e-3
 """A temperature below this is as good as 0."""
 
 
+Told: TypeAlias = list[dict[int, float]]
+"""For each token of an answer the likeliest ones, with the logarithms of their probabilities."""
+
+
 class Allowed(Protocol):
     """A grammar at some place of an answer."""
 
@@ -37,10 +41,13 @@ class Allowed(Protocol):
 
 class TokenChoice:
     """How one request's tokens are chosen. The draws depend on the seed and on the token's place
-    alone: not on the batch, nor on where an answer was broken off."""
+    alone: not on the batch, nor on where an answer was broken off. What could have come at each
+    step is added to ``told``, if that is asked for."""
 
-    def __init__(self, sampling: Sampling, grammar: Allowed | None) -> None:
-        self.sampling, self.grammar = sampling, grammar
+    def __init__(
+        self, sampling: Sampling, grammar: Allowed | None, told: Told | None = None
+    ) -> None:
+        self.sampling, self.grammar, self.told = sampling, grammar, told
         self._seed = secrets.randbits(31) if sampling.seed is None else sampling.seed
 
     def __deepcopy__(self, _: object) -> TokenChoice:
@@ -62,6 +69,8 @@ class Wanted:
     top_p: float = 1.0
     seed: int = 0
     allowed: torch.Tensor | None = None
+    logprobs: int = 0
+    told: Told | None = None
 
 
 class TokenChoices(ContinuousBatchingLogitsProcessorList):  # type: ignore[misc]  # has no types
@@ -70,6 +79,8 @@ class TokenChoices(ContinuousBatchingLogitsProcessorList):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__(LogitsProcessorList())
         self.do_processing = True
+        self.recorded: torch.Tensor | None = None
+        self.chosen = False
         self._step: list[Wanted] = []
 
     def check_kwargs(self, kwargs: dict[str, Any]) -> None:
@@ -84,15 +95,42 @@ class TokenChoices(ContinuousBatchingLogitsProcessorList):  # type: ignore[misc]
         return arg_storage
 
     def __call__(self, input_ids: Any, scores: torch.Tensor, _: Any) -> torch.Tensor:
-        """The logits of a step, (rows, vocabulary), with the chosen tokens on top."""
+        """The logits of a step, (rows, vocabulary), with the chosen tokens on top. What a step
+        wants does not become part of a CUDA graph: ``recorded`` are the logits of the one that is
+        being recorded, ``chosen`` says that a step has been computed."""
+        if recording(scores):
+            self.recorded = scores
+            return scores
+        self.chosen = True
         return choose(scores, self._step) if self._step else scores
 
+    def begin_recording(self) -> None:
+        """Forget what was recorded, and that a step was computed."""
+        self.recorded, self.chosen = None, False
 
-def choice_of(request: Generate, grammar: Allowed | None) -> dict[str, TokenChoice]:
+    def choose_again(self, scores: torch.Tensor, tokens: torch.Tensor) -> None:
+        """Put the chosen tokens in place of the likeliest, where a graph gave ``scores`` (rows,
+        vocabulary) and ``tokens`` (rows)."""
+        if not self._step:
+            return
+        choose(scores, self._step)
+        for one in self._step:
+            tokens[one.row].copy_(scores[one.row].argmax())
+
+
+def recording(scores: torch.Tensor) -> bool:
+    """Whether they are computed for a CUDA graph that is being recorded."""
+    return scores.is_cuda and torch.cuda.is_current_stream_capturing()
+
+
+def choice_of(
+    request: Generate, grammar: Allowed | None, told: Told | None = None
+) -> dict[str, TokenChoice]:
     """What a request carries through the loop; nothing where it is decoded greedily."""
-    if grammar is None and not request.sampling.temperature:
+    how = request.sampling
+    if grammar is None and not how.temperature and not how.logprobs:
         return {}
-    return {NAME: TokenChoice(request.sampling, grammar)}
+    return {NAME: TokenChoice(how, grammar, told)}
 
 
 def _wanted(row: int, state: Any, choice: TokenChoice) -> Wanted:
@@ -107,6 +145,8 @@ def _wanted(row: int, state: Any, choice: TokenChoice) -> Wanted:
         how.top_p,
         choice.seed(prompt + len(answer)),
         choice.grammar.tokens(answer) if choice.grammar is not None else None,
+        how.logprobs,
+        choice.told,
     )
 
 
@@ -121,9 +161,18 @@ def choose(scores: torch.Tensor, step: Sequence[Wanted]) -> torch.Tensor:
         if one.allowed is not None:
             row[: len(one.allowed)].masked_fill_(~one.allowed.to(row.device), -torch.inf)
             row[len(one.allowed) :] = -torch.inf
+        if one.logprobs and one.told is not None:
+            one.told.append(_likeliest(row, one.logprobs))
         if one.temperature:
             row.copy_(_raced(row / max(one.temperature, COLDEST), one))
     return scores
+
+
+def _likeliest(row: torch.Tensor, count: int) -> dict[int, float]:
+    """The likeliest tokens, with the logarithms of their probabilities."""
+    found = row.float().log_softmax(dim=0).topk(min(count, len(row)))
+    pairs = zip(found.indices.tolist(), found.values.tolist(), strict=True)
+    return {token: log for token, log in pairs if log > -torch.inf}
 
 
 def _raced(row: torch.Tensor, one: Wanted) -> torch.Tensor:

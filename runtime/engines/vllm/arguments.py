@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ CPU_KV_GIB = 1.0
 """vLLM's own default is nearly all of the machine's memory."""
 LORA_RANKS = (8, 16, 32, 64, 128, 256)
 """The bounds that vLLM takes for the rank of adapters."""
+MOST_AT_ONCE = 8
+"""Adapters of one step; vLLM keeps room for so many on the device."""
 SAME = (
     "max_model_len",
     "gpu_memory_utilization",
@@ -63,24 +65,47 @@ def arguments(folder: Path, config: Mapping[str, Any], dtype: str, *, cpu: bool)
     return found
 
 
-def lora_arguments(folder: Path) -> dict[str, Any]:
-    """The arguments for one LoRA adapter; its rank stands in its config.
+def adapter_folders(config: Mapping[str, Any]) -> dict[str, Path]:
+    """Where the LoRA adapters of an engine are, by name; that of calls which name none has the name
+    "".
 
     Raises:
-        ModelError: the folder holds no adapter that vLLM takes, or is not named.
+        ModelError: a folder is not named.
     """
-    if folder == Path():
-        raise ModelError(
-            "the folder of a LoRA adapter is not named in a plan: --set engines.NAME.lora=FOLDER"
-        )
+    named = {"": config["lora"]} if config.get("lora") is not None else {}
+    found = {**named, **(config.get("adapters") or {})}
+    for name, folder in found.items():
+        if not folder:
+            where = f"adapters.{name}" if name else "lora"
+            raise ModelError(
+                "the folder of a LoRA adapter is not named in a plan: "
+                f"--set engines.NAME.{where}=FOLDER"
+            )
+    return {name: Path(folder).expanduser() for name, folder in found.items()}
+
+
+def lora_arguments(folders: Collection[Path]) -> dict[str, Any]:
+    """The arguments for LoRA adapters; their ranks stand in their configs.
+
+    Raises:
+        ModelError: a folder holds no adapter that vLLM takes.
+    """
+    rank = max(map(_rank, folders))
+    return {
+        "enable_lora": True,
+        "max_loras": min(len(folders), MOST_AT_ONCE),
+        "max_cpu_loras": len(folders),
+        "max_lora_rank": next(one for one in LORA_RANKS if one >= rank),
+    }
+
+
+def _rank(folder: Path) -> int:
     path = folder / "adapter_config.json"
     try:
         rank = int(json.loads(path.read_text(encoding="utf-8"))["r"])
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"engine setting lora: {folder} holds no LoRA adapter ({error})"
-        ) from error
-    most = next((one for one in LORA_RANKS if one >= rank), None)
-    if most is None:
-        raise ModelError(f"engine setting lora: rank {rank} is more than {LORA_RANKS[-1]}")
-    return {"enable_lora": True, "max_loras": 1, "max_lora_rank": most}
+        raise ModelError(f"{folder} holds no LoRA adapter ({error})") from error
+    if rank > LORA_RANKS[-1]:
+        most = LORA_RANKS[-1]
+        raise ModelError(f"the LoRA adapter in {folder} has rank {rank}; vLLM takes {most}")
+    return rank

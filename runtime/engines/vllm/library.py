@@ -6,7 +6,6 @@ Written for vLLM 0.32 and 0.33.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from vllm.engine.arg_utils import AsyncEngineArgs
@@ -21,9 +20,10 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 from vllm.v1.metrics.reader import get_metrics_snapshot
 
 from teola.runtime.engines.protocol import Failure, Generate
-from teola.runtime.engines.vllm.arguments import arguments, lora_arguments
+from teola.runtime.engines.vllm.arguments import adapter_folders, arguments, lora_arguments
 from teola.runtime.errors import UnsupportedError
 from teola.runtime.faults import failure_of
+from teola.runtime.hosts.errors import EngineDied
 from teola.runtime.models import ensure
 
 Output: TypeAlias = Any
@@ -48,12 +48,17 @@ class Vllm:
     def __init__(self, config: Mapping[str, Any], own: Mapping[str, Any]) -> None:
         cpu = _on_cpu(str(config.get("device") or "auto"))
         found = {**arguments(ensure(config), config, _dtype(config, cpu), cpu=cpu), **own}
-        self._lora = None
-        if config.get("lora") is not None:
-            folder = Path(str(config["lora"])).expanduser()
-            self._lora = LoRARequest(folder.name, 1, str(folder))
-            found |= lora_arguments(folder)
-        self._engine: Any = AsyncLLM.from_engine_args(AsyncEngineArgs(**found))
+        folders = adapter_folders(config)
+        numbers = {
+            folder: number for number, folder in enumerate(dict.fromkeys(folders.values()), 1)
+        }
+        self._adapters = {
+            name: LoRARequest(str(folder), numbers[folder], str(folder))
+            for name, folder in folders.items()
+        }
+        if folders:
+            found |= lora_arguments(folders.values())
+        self._engine: Any = _engine(AsyncEngineArgs(**found))
         settings = self._engine.vllm_config
         self.context = int(settings.model_config.max_model_len)
         self.vocabulary = int(settings.model_config.get_vocab_size())
@@ -79,7 +84,7 @@ class Vllm:
             sampling_params(request),
             request.id,
             priority=request.priority,
-            lora_request=self._lora,
+            lora_request=self._adapters.get(request.adapter or ""),
         )
         return outputs
 
@@ -109,6 +114,13 @@ class Vllm:
         self._engine.shutdown(timeout=SHUTDOWN_S)
 
 
+def _engine(asked: AsyncEngineArgs) -> AsyncLLM:
+    try:
+        return AsyncLLM.from_engine_args(asked)
+    except RuntimeError as error:  # why is in what the core printed: the host tells its last lines
+        raise EngineDied(f"vLLM has ended: {error}") from error
+
+
 def sampling_params(request: Generate) -> SamplingParams:
     """How vLLM is told what to generate."""
     how, grammar, shape = request.sampling, request.grammar, None
@@ -123,6 +135,7 @@ def sampling_params(request: Generate) -> SamplingParams:
         top_p=how.top_p,
         seed=how.seed,
         stop=list(how.stop),
+        logprobs=how.logprobs or None,
         detokenize=bool(how.stop),
         output_kind=RequestOutputKind.FINAL_ONLY if whole else RequestOutputKind.DELTA,
         structured_outputs=shape,

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from teola.compiler.engine_settings import GRAMMARS, SAMPLING
 from teola.runtime.engines.protocol import Capabilities, Emit, Generate, TokenEvent
 from teola.runtime.engines.refusal import refusal
 from teola.runtime.engines.tokenizer import load_tokenizer
@@ -38,6 +39,7 @@ class VllmLLM:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = config
+        self._adapters = tuple(config.get("adapters") or ())
         self._emit: Emit = _drop
         self._vllm: Vllm | None = None
         self._eos: int | None = None
@@ -63,8 +65,9 @@ class VllmLLM:
             shares_in_flight=vllm.prefix_cache,
             continues=True,
             priority=True,
-            sampling=frozenset({"temperature", "top_p", "stop", "seed"}),
-            grammars=frozenset({"json_schema", "choices"}),
+            sampling=SAMPLING,
+            grammars=GRAMMARS,
+            adapters=frozenset(self._adapters),
             details=vllm.details,
         )
 
@@ -102,7 +105,7 @@ class VllmLLM:
 
     async def _answer(self, vllm: Vllm, request: Generate) -> None:
         room = min(vllm.context, vllm.kv_tokens)
-        if failure := refusal(request, room, vllm.vocabulary):
+        if failure := refusal(request, room, vllm.vocabulary, self._adapters):
             self._tell(TokenEvent(request.id, (), failure=failure))
             return
         first = True

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from teola.runtime.engines.protocol import Failure, Generate, TokenEvent
+from teola.runtime.engines.protocol import Chances, Failure, Generate, TokenEvent
 
 ENDS = ("stop", "length")
 
@@ -26,7 +27,17 @@ def event_of(request: Generate, output: Any, eos: int | None, *, first: bool) ->
     if reason == "stop" and tokens and _ends(made.stop_reason, tokens[-1], eos):
         tokens.pop()
     text = made.text if request.sampling.stop else None
-    return TokenEvent(request.id, tokens, reason, text=text, cached=cached)
+    chances = [
+        _chances(came, could)
+        for came, could in zip(made.token_ids, made.logprobs or (), strict=False)
+    ]
+    return TokenEvent(request.id, tokens, reason, text=text, cached=cached, chances=chances)
+
+
+def _chances(came: int, could: Mapping[int, Any]) -> Chances:
+    """The token that came, and the others that vLLM tells of (``Logprob``)."""
+    others = ((token, one.logprob) for token, one in could.items() if token != came)
+    return [(came, could[came].logprob), *others]
 
 
 def _ends(stop_reason: int | str | None, last: int, eos: int | None) -> bool:

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """An item as the model reads it, special tokens included. ``second`` is where its second part
-    begins, which a cross-encoder tells from the first."""
+    """An item as the model reads it, special tokens included. ``size`` counts those of the item
+    alone; ``second`` is where its second part begins, which a cross-encoder tells from the
+    first."""
 
     tokens: Sequence[int]
+    size: int
     second: int | None = None
 
 
@@ -93,7 +95,7 @@ class PoolingEngine(ABC):
         )
         return Counted(
             [self._together([next(results) for _ in some]) for some in texts],
-            [[len(one.tokens) for one in some if isinstance(one, Text)] for some in texts],
+            [[one.size for one in some if isinstance(one, Text)] for some in texts],
         )
 
     async def _one(self, vllm: Vllm, text: Text | Failure) -> Any:

@@ -25,14 +25,22 @@ class VllmReranker(PoolingEngine):
         self._pairs.encode_special_tokens = True  # in a text they are plain characters
         self._pairs.no_padding()
         self._pairs.no_truncation()
-        if self._truncate:
-            self._pairs.enable_truncation(limit, strategy="only_second")
+        self._special = self._pairs.num_special_tokens_to_add(is_pair=False)
 
     def _text(self, request: Request, item: str) -> Text | Failure:
         pair = self._pairs.encode(request.common["query"], item)
-        if len(pair.ids) > self._limit:
+        passage = [at for at, part in enumerate(pair.sequence_ids) if part == 1]
+        room = self._limit - (len(pair.ids) - len(passage))
+        if room < 0:
+            return too_long("the query", self._limit - room, self._limit)
+        if len(passage) > room and not self._truncate:
             return too_long("the query with the passage", len(pair.ids), self._limit)
-        return Text(pair.ids, pair.type_ids.index(1) if 1 in pair.type_ids else None)
+        cut = frozenset(passage[room:])
+        return Text(
+            [token for at, token in enumerate(pair.ids) if at not in cut],
+            len(passage) + self._special,
+            pair.type_ids.index(1) if 1 in pair.type_ids else None,
+        )
 
     def _result(self, data: Any) -> Any:
         return float(data.reshape(-1)[0])
