@@ -32,9 +32,9 @@ class Prompts:
             self.made[run.executor, run.prepared.head.id].append(tuple(task.prompt))
             submit(scheduler, task)
 
-        def warmed(scheduler: LLMScheduler, run: Any, prompt: Any, least: int) -> None:
+        def warmed(scheduler: LLMScheduler, run: Any, prompt: Any, *rest: Any) -> None:
             self.begun[run.executor, run.prepared.target.id].append(tuple(prompt))
-            warm(scheduler, run, prompt, least)
+            warm(scheduler, run, prompt, *rest)
 
         with mock.patch.multiple(LLMScheduler, submit=submitted, warm=warmed):
             yield
