@@ -35,7 +35,7 @@ from teola.runtime.hosts import EngineHandle
 from teola.runtime.models import ensure
 from teola.runtime.observing.observations import CallEnded, Observation
 
-RUNS = {256: 3, 1000: 3, 2000: 2, 4000: 1}
+RUNS = {256: 3, 1000: 2, 2000: 1, 4000: 1}
 """Tokens of a prompt -> how often each side is measured."""
 LATE_TOKENS = 60
 QUERIES, LOAD, SEARCH_MS, GIVEN_UP = 16, 0.9, 300, 4

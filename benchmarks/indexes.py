@@ -9,7 +9,7 @@ built and searched through the store's engine, in a process of its own, on one t
 Target (fifth issue): batched against one by one, and recall@10, at 1e5 and 1e6 vectors of 384
 dimensions. Defaults should find at least 0.95 of the nearest ten.
 
-PostgreSQL has fewer vectors: its graph of 1e5 takes more than six minutes with the server's settings.
+PostgreSQL has fewer vectors: with the server's settings its graph of 1e5 takes minutes.
 
 ``INDEXES="flat:100000 ivf:1000000"`` measures some; the others keep their last figures. With
 ``INDEXES_FOLDER=FOLDER`` indexes stay there and are not built again (those of FAISS).

@@ -135,7 +135,7 @@ def test_it_is_profiled_in_lengths_that_fit_beside_the_query(folder):
         measure_engines(
             PGraph("t", (), (), (), engines={"rr": config}),
             engines=["rr"],
-            effort=Effort(0.5, least=1, most=1),
+            effort=Effort(60, least=1, most=1),
         )
     )
     assert measured.unmeasured == []

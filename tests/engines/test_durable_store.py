@@ -371,9 +371,9 @@ def test_a_writer_that_is_killed_leaves_a_whole_version(tmp_path, index, request
         ) as writer:
             said = writer.stdout.readline()
             with pytest.raises(subprocess.TimeoutExpired):
-                writer.communicate(timeout=delays.uniform(0, 0.05))
+                writer.wait(timeout=delays.uniform(0, 0.05))
             writer.send_signal(signal.SIGKILL)
-            said = max(map(int, (said + writer.communicate()[0]).split()))
+            said = max(map(int, (said + writer.stdout.read()).split()))
         found = run(after_a_crash(tmp_path, index))
         generations = {one["meta"]["generation"] for one in found}
         assert len(found) == 40
