@@ -67,5 +67,5 @@ def _answers(url: str, process: subprocess.Popen[bytes]) -> bool:
             with urllib.request.urlopen(url, timeout=PATIENCE_S):  # noqa: S310 - our own loopback
                 return True
         except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
+            time.sleep(0.5)  # a server tells nobody that it is ready; this is no event loop
     return False
