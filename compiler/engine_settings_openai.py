@@ -85,10 +85,11 @@ class OpenAILLM(OpenAISettings):
     ] = None
     max_requests: Annotated[Count, Field(description="Requests that run at once, at most")] = 32
     structured_outputs: Annotated[
-        Literal["none", "json_schema", "vllm"] | None,
+        Literal["none", "json_schema", "objects", "vllm"] | None,
         Field(
-            description="How the server is told what an answer must be; none: it is not, and "
-            "answers are checked only. Without it json, json_list, choice and bool are refused"
+            description="How the server is told what an answer must be; objects: by schemas of "
+            "objects only, as OpenAI's servers have it; none: it is not, and answers are checked "
+            "only. Without it json, json_list, choice and bool are refused"
         ),
     ] = None
     adapters: Annotated[
@@ -105,6 +106,20 @@ class OpenAILLM(OpenAISettings):
             "them, where prompts are sent as tokens"
         ),
     ] = False
+
+    @model_validator(mode="after")
+    def _fit_warm_ups(self) -> Self:
+        if self.warm_ups and self.api == "chat":
+            raise PydanticCustomError(
+                "bad-setting",
+                "{what}",
+                {
+                    "what": "'warm_ups' has no effect on prompts that go as messages",
+                    "at": "warm_ups",
+                    "help": "leave it out, or write api: completions and path: FOLDER",
+                },
+            )
+        return self
 
 
 class OpenAIEmbedder(OpenAISettings):

@@ -93,8 +93,8 @@ def advice(need: Need, engine: Mapping[str, object]) -> str:
         return f"adapters that it names: {names}"
     if need.group == "grammars" and "structured_outputs" in fields:
         return (
-            "say what holds its answers to their shape, structured_outputs: json_schema or vllm; "
-            f"or none, and they are only checked (backends that have it: {backends})"
+            "say what holds its answers to their shape, structured_outputs: json_schema, objects "
+            f"or vllm; or none, and they are only checked (backends that have it: {backends})"
         )
     return f"backends that have it: {backends}"
 

@@ -74,7 +74,7 @@ class BatchScheduler(TaskQueue):
 
     def submit(self, task: Task) -> None:
         """Queue a task."""
-        task.queued(self.enter)
+        task.queued(self)
         self.enter(task)
 
     def wake(self) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
+from teola.runtime.clocks import Clocks, Line
 from teola.runtime.engines.protocol import Failure
 from teola.runtime.errors import ModuleError, Place, TaskTimeout
 from teola.runtime.limits import Limits
@@ -16,6 +16,16 @@ TOKEN_BYTES = 4
 """Bytes of text that count as a token, as four characters do in estimates."""
 PENDING = object()
 """Stands for a result that is not there yet."""
+
+
+class Home(Protocol):
+    """A queue, as its tasks see it."""
+
+    clocks: Clocks
+
+    def enter(self, task: Task) -> None:
+        """Queue a task (again)."""
+        ...
 
 
 class Task:
@@ -31,6 +41,7 @@ class Task:
     __slots__ = (
         "attempt",
         "check",
+        "clock",
         "common",
         "counted",
         "failure",
@@ -47,13 +58,12 @@ class Task:
         "origin",
         "over",
         "place",
+        "queue",
         "queued_s",
         "rank",
-        "requeue",
         "results",
         "running",
         "spent_s",
-        "timer",
         "todo",
     )
 
@@ -84,8 +94,8 @@ class Task:
         self.failure: Failure | None = None
         self.attempt = 0
         self.over = self.lapsed = False
-        self.timer: asyncio.TimerHandle | None = None
-        self.requeue: Callable[[Task], None] | None = None
+        self.clock: Line | None = None
+        self.queue: Home | None = None
         self.check: Callable[[], None] | None = None
         self.counted: Callable[[Sequence[int]], None] | None = None
 
@@ -94,25 +104,28 @@ class Task:
         item = self.items[index]
         return max(1, -(-_bytes(item) // TOKEN_BYTES)) if isinstance(item, str) else 1
 
-    def queued(self, requeue: Callable[[Task], None]) -> None:
+    def queued(self, queue: Home) -> None:
         """The task has a queue to come back to."""
-        self.requeue = requeue
+        self.queue = queue
 
     def start_clock(self) -> None:
         """(Re)start the clock of an attempt; when it runs out the attempt has failed."""
         self.stop_clock()
-        if (seconds := self.limits.timeout_s) is not None:
-            loop = asyncio.get_running_loop()
+        seconds = self.limits.timeout_s
+        if seconds is not None and self.queue is not None:
             left = max(0.0, seconds - self.spent_s)
-            self.timer = loop.call_later(left, self.timed_out, "timeout", seconds)
+            self.clock = self.queue.clocks.start(left, Task._timed_out, self)
 
     def stop_clock(self) -> None:
         """No clock runs."""
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+        if self.clock is not None:
+            self.clock.leave(self)
+            self.clock = None
 
-    def timed_out(self, name: str, seconds: float) -> None:
+    def _timed_out(self) -> None:
+        self.time_passed("timeout", self.limits.timeout_s or 0.0)
+
+    def time_passed(self, name: str, seconds: float) -> None:
         """A clock ran out: what waits or runs of this attempt no longer counts."""
         waiting = "while queued" if not self.running else "while running"
         error = TaskTimeout(self.place, f"{name} of {seconds:g} s passed {waiting}")
@@ -204,19 +217,20 @@ class Task:
             return
         self.attempt += 1
         self.failure = None
-        delay = self.limits.delay_s(self.attempt)
-        self.timer = asyncio.get_running_loop().call_later(delay, self._again)
+        if self.queue is not None:
+            delay_s = self.limits.delay_s(self.attempt)
+            self.clock = self.queue.clocks.start(delay_s, Task._again, self)
 
     def _lasts(self, kind: str) -> bool:
         """Whether an error of this class is not tried again."""
         return self.attempt >= self.limits.max_retries or kind not in self.limits.on
 
     def _again(self) -> None:
-        self.timer = None
-        if not self.over and self.requeue is not None:
+        self.clock = None
+        if not self.over and self.queue is not None:
             self.spent_s = 0.0
             self.reset()
-            self.requeue(self)
+            self.queue.enter(self)
 
     def reset(self) -> None:
         """Prepare the next attempt: only what has no result yet."""

@@ -6,6 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
+from teola.runtime.clocks import Clocks
 from teola.runtime.errors import ModuleError
 from teola.runtime.observing.engine_watch import UNWATCHED, EngineWatch
 from teola.runtime.policies import Policy
@@ -19,6 +20,7 @@ class TaskQueue(ABC):
     def __init__(self, policy: Policy, watch: EngineWatch = UNWATCHED) -> None:
         self.queue = policy
         self.watch = watch
+        self.clocks = Clocks()
         self.broken = ""
 
     @property

@@ -15,26 +15,32 @@ class Watchdog:
 
     def __init__(self, stalled: Callable[[], bool], hangs: Callable[[], None]) -> None:
         self._stalled, self._hangs = stalled, hangs
+        self._left_s, self._seen = GRACE_S, False
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self) -> None:
         """Something begins, or has given a sign of life."""
         self.rest()
-        self._later(seen=False)
+        self._left_s, self._seen = GRACE_S, False
+        self.go_on()
+
+    def go_on(self) -> None:
+        """What has rested goes on where it was."""
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._left_s, self._look)
 
     def rest(self) -> None:
         """Nothing is under way."""
         if self._timer is not None:
+            self._left_s = max(0.0, self._timer.when() - asyncio.get_running_loop().time())
             self._timer.cancel()
             self._timer = None
 
-    def _later(self, *, seen: bool) -> None:
-        self._timer = asyncio.get_running_loop().call_later(GRACE_S, self._look, seen)
-
-    def _look(self, seen: bool) -> None:
-        self._timer = None
-        stalled = self._stalled()
-        if stalled and seen:
+    def _look(self) -> None:
+        self._timer, self._left_s = None, GRACE_S
+        before, self._seen = self._seen, self._stalled()
+        if before and self._seen:
             self._hangs()
         else:
-            self._later(seen=stalled)
+            self.go_on()

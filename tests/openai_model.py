@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from teola.runtime.engines.fakes.llm import answer
-from teola.runtime.engines.made_up import likely
+from teola.runtime.engines.made_up import likely, made_up
 from teola.runtime.engines.protocol import Grammar
 from teola.runtime.engines.tokenizer.fake import END, ByteTokenizer
 
@@ -25,6 +25,14 @@ def refusal(body, prompt, context):
     if len(prompt) + body["max_tokens"] > context:
         return f"the prompt has {len(prompt)} tokens, the context is of {context} tokens"
     return None
+
+
+def no_object(body):
+    """Why a server that holds answers to objects only cannot be asked so."""
+    if "response_format" not in body:
+        return None
+    kind = body["response_format"]["json_schema"]["schema"].get("type")
+    return None if kind == "object" else f"schema must be of 'type: \"object\"', got {kind!r}"
 
 
 def choices(body, prompt, *, tells_tokens):
@@ -65,15 +73,14 @@ def _tokens(body, prompt):
 
 
 def _shaped(body):
-    """The first text that a grammar allows."""
+    """A text that a grammar allows."""
     if "structured_outputs" in body:
         return body["structured_outputs"]["choice"][0]
     if "response_format" in body:
         schema = body["response_format"]["json_schema"]["schema"]
         if "enum" in schema:
             return json.dumps(schema["enum"][0])
-        values = {name: one.get("enum", [0])[0] for name, one in schema["properties"].items()}
-        return json.dumps(values)
+        return made_up(Grammar(json_schema=json.dumps(schema)), b"server")
     return None
 
 

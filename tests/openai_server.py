@@ -14,7 +14,7 @@ from itertools import cycle
 
 from teola.runtime.engines.fakes.embedder import embed
 from teola.runtime.engines.tokenizer.fake import ByteTokenizer
-from tests.openai_model import PART, choices, refusal
+from tests.openai_model import PART, choices, no_object, refusal
 
 PATIENCE_S = 60
 
@@ -37,7 +37,8 @@ class Fault:
 class OpenAIServer(ThreadingHTTPServer):
     """``requests`` are the path and the body of all that came, ``faults`` are for those that come
     next; ``left`` is set when a client has gone before the end. ``tokens``: it takes prompts that
-    are tokens, and ``tells_tokens`` where asked to; ``pace_s`` lies between parts of a stream."""
+    are tokens, and ``tells_tokens`` where asked to; ``objects``: its schemas are those of objects;
+    ``pace_s`` lies between parts of a stream."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -48,7 +49,7 @@ class OpenAIServer(ThreadingHTTPServer):
         self.model, self.context = "tiny", 4096
         self.key = None
         self.tokens = self.tells_tokens = True
-        self.lists = 200
+        self.lists, self.objects = 200, False
         self.longest = None
         self.requests, self.faults = [], deque()
         self.left, self.never, self.pace_s = threading.Event(), threading.Event(), 0
@@ -160,7 +161,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._reply(200, {"data": data[::-1], "usage": {"prompt_tokens": sum(map(len, texts))}})
 
     def _generate(self, body, prompt, fault):
-        if (wrong := refusal(body, prompt, self.server.context)) is not None:
+        wrong = refusal(body, prompt, self.server.context)
+        if wrong is None and self.server.objects:
+            wrong = no_object(body)
+        if wrong is not None:
             self._error(400, wrong)
             return
         said, count = choices(body, prompt, tells_tokens=self.server.tells_tokens)

@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 
 from teola.runtime.engines.collections.folder import CollectionFolder, Draft, Held, names_in
 from teola.runtime.engines.collections.gpu import dispatcher
+from teola.runtime.engines.collections.index_settings import IndexSettings
 from teola.runtime.engines.collections.keyword_index import KeywordIndex
 from teola.runtime.engines.collections.nearest import use_matrix_products
 from teola.runtime.engines.collections.search import passages, unsearchable
 from teola.runtime.engines.collections.store import UNNAMED, CollectionStore
-from teola.runtime.engines.collections.vector_index import IndexSettings, VectorIndex
+from teola.runtime.engines.collections.vector_index import VectorIndex
 from teola.runtime.engines.collections.version import Change, CollectionVersion
 from teola.runtime.engines.protocol import Capabilities, Failure, Request
 from teola.runtime.errors import RunError

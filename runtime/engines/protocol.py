@@ -24,7 +24,8 @@ class Capabilities:
     ``limit``: longest text in tokens, special tokens included (embedders). ``takes_tokens``: else a
     call's ``messages`` are what it is asked; ``priority``: it orders what waits in it itself;
     ``sampling`` and ``grammars`` name what it has of `Sampling` beyond greedy, and of `Grammar`,
-    ``adapters`` are those that a call may name.
+    ``adapters`` are those that a call may name; ``remote``: it is a server that we do not start,
+    whose silence says nothing.
     """
 
     max_items: int = 32
@@ -39,6 +40,7 @@ class Capabilities:
     continues: bool = False
     takes_tokens: bool = True
     priority: bool = False
+    remote: bool = False
     sampling: frozenset[str] = frozenset()
     grammars: frozenset[str] = frozenset()
     adapters: frozenset[str] = frozenset()
@@ -194,7 +196,8 @@ class TokenEvent:
 
 
 Emit = Callable[[Sequence[TokenEvent]], None]
-"""Takes the events of one engine step; called on the engine's event loop."""
+"""Takes the events of one engine step, which may be none: that is a sign of life while long prompts
+are computed. Called on the engine's event loop."""
 
 
 class LLMEngine(Engine, Protocol):

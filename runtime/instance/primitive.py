@@ -83,27 +83,28 @@ class PrimitiveRun(Pumped):
         """Send every group whose items are all there."""
         if self.state != "running" or self.last_group is not None:
             return
+        cells = [source.cell for source in self.lists.values()]
+        lengths = [len(_items(cell)) for cell in cells]
+        there, ended = min(lengths), all(cell.done for cell in cells)
+        if ended and there < max(lengths):
+            self._lengths_differ(dict(zip(self.lists, lengths, strict=True)))
+            return
         node = self.prepared.node
         size = (node.group if isinstance(node, Primitive) else None) or 1
-        lengths = {name: len(_items(source.cell)) for name, source in self.lists.items()}
-        there, ended = min(lengths.values()), True
-        for source in self.lists.values():
-            ended = ended and source.cell.done
-        if ended and there < max(lengths.values()):
-            self._lengths_differ(lengths)
-            return
         total = -(-there // size) if ended else there // size
         while self.next_group < total and self.state == "running":
-            low = self.next_group * size
-            sliced = {
-                name: source.cell.items[low : low + size]  # type: ignore[index]  # a list port
-                for name, source in self.lists.items()
-            }
             self.next_group += 1
-            self._execute(self.next_group - 1, {**self.fixed, **sliced})
+            self._execute(self.next_group - 1, self._group((self.next_group - 1) * size, size))
         if ended:
             self.last_group = self.next_group
             self._flush()
+
+    def _group(self, low: int, size: int) -> dict[str, Any]:
+        """What a group takes: its items of every list, and all else whole."""
+        inputs = dict(self.fixed)
+        for name, source in self.lists.items():
+            inputs[name] = _items(source.cell)[low : low + size]
+        return inputs
 
     def _whole(self, inputs: dict[str, Any]) -> None:
         lengths = {name: len(inputs[name]) for name in inputs if name in self.prepared.lists}

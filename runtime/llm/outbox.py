@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from teola.runtime.engines.protocol import Failure, Generate, TokenEvent
 from teola.runtime.hosts.errors import EngineDied
-from teola.runtime.watchdog import Watchdog
+from teola.runtime.llm.pulse import Pulse
 
 LOG = logging.getLogger(__name__)
 
@@ -27,19 +27,17 @@ class Generates(Protocol):
 
 
 class Outbox:
-    """``told`` is given the failures of calls that cannot be sent. An engine that neither answers
-    an abort nor tells anything hangs: ``lost`` is called with the reason."""
+    """``told`` is given the failures of calls that cannot be sent; aborts are for the engine's
+    ``pulse`` to see."""
 
     def __init__(
         self,
         engine: Generates,
         told: Callable[[Sequence[TokenEvent]], None],
-        lost: Callable[[str], None],
+        pulse: Pulse,
     ) -> None:
-        self.engine, self.told, self.lost = engine, told, lost
+        self.engine, self.told, self.pulse = engine, told, pulse
         self.closed = False
-        self.aborts = 0
-        self.watchdog = Watchdog(lambda: self.aborts > 0, self._hangs)
         self.jobs: set[asyncio.Task[None]] = set()
 
     def send(self, requests: Sequence[Generate]) -> asyncio.Task[None]:
@@ -59,23 +57,8 @@ class Outbox:
 
     def abort(self, name: str, sender: asyncio.Task[None] | None) -> None:
         """Take back a call that ``sender`` has sent, or is sending."""
-        if not self.aborts:
-            self.watchdog.watch()
-        self.aborts += 1
-        self._aside(self._abort(name, sender)).add_done_callback(self._aborted)
-
-    def _aborted(self, _: asyncio.Task[None]) -> None:
-        self.aborts -= 1
-        if not self.aborts:
-            self.watchdog.rest()
-
-    def heard(self) -> None:
-        """The engine has told something: it lives."""
-        if self.aborts:
-            self.watchdog.watch()
-
-    def _hangs(self) -> None:
-        self.lost("it hangs: calls were aborted, and it neither answered nor told anything else")
+        self.pulse.asked()
+        self._aside(self._abort(name, sender)).add_done_callback(lambda _: self.pulse.answered())
 
     async def _abort(self, name: str, sender: asyncio.Task[None] | None) -> None:
         if sender is not None and not sender.done():
@@ -99,7 +82,6 @@ class Outbox:
     def end(self) -> None:
         """The engine is gone: nothing more is sent, or told of what was."""
         self.closed = True
-        self.watchdog.rest()
         for job in self.jobs:
             job.cancel()
 

@@ -11,6 +11,7 @@ from teola.runtime.engines.protocol import Capabilities, Failure, TokenEvent
 from teola.runtime.holds import Holds
 from teola.runtime.llm.outbox import Generates, Outbox
 from teola.runtime.llm.prefixes import Prefixes
+from teola.runtime.llm.pulse import Pulse
 from teola.runtime.llm.task import LLMTask
 from teola.runtime.llm.warm_up import WarmUp
 from teola.runtime.observing.engine_watch import EngineWatch
@@ -43,10 +44,11 @@ class LLMReplica:
         failed: Callable[[WarmUp], None],
         lost: Callable[[str], None],
     ) -> None:
-        self.outbox = Outbox(engine, self.events, lost)
         self.capabilities, self.circuit, self.watch = capabilities, circuit, watch
         self.released, self.changed, self.failed, self.lost = released, changed, failed, lost
         self.running: dict[str, LLMTask | WarmUp] = {}
+        self.pulse = Pulse(self.running, lost)
+        self.outbox = Outbox(engine, self.events, self.pulse)
         self.held = 0
         cached = capabilities.kv_tokens if capabilities.prefix_cache else 0
         self.prefixes = Prefixes(max(1, capabilities.block_tokens), cached)
@@ -110,6 +112,7 @@ class LLMReplica:
         if self.watch:
             self._tell_sent(task)
         self.running[task.id] = task
+        self.pulse.changed()
         self.holds.lead(task)
         self.held += task.tokens
         if isinstance(task, LLMTask) and task.suspect:
@@ -128,8 +131,9 @@ class LLMReplica:
             task.sender = sender
 
     def events(self, events: Sequence[TokenEvent]) -> None:
-        """The events of one engine step."""
-        self.outbox.heard()
+        """The events of one engine step. That something failed is no step."""
+        if not events or any(event.failure is None for event in events):
+            self.pulse.heard()
         back = []
         for event in events:
             if (task := self.running.get(event.id)) is None:
@@ -190,11 +194,15 @@ class LLMReplica:
             if self.watch:
                 self.watch.over(task.id)
             self._release(task.id)
+            self.pulse.changed()
             self.changed()
 
     def abort(self, task: LLMTask | WarmUp) -> None:
         """Nobody wants it any more."""
         if task.id in self.running:
+            late = isinstance(task, LLMTask) and task.lapsed
+            if late and not self.capabilities.remote:
+                self.pulse.timed_out()
             self._free(task)
             self.outbox.abort(task.id, task.sender)
 
@@ -211,6 +219,7 @@ class LLMReplica:
 
     def _stop(self) -> None:
         self.outbox.end()
+        self.pulse.end()
         if self.resting is not None:
             self.resting.cancel()
             self.resting = None

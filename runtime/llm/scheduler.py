@@ -107,7 +107,7 @@ class LLMScheduler(TaskQueue):
     def submit(self, task: LLMTask) -> None:
         """Queue a call."""
         task.abort = self._abort
-        task.queued(self.enter)
+        task.queued(self)
         self.suspects.check(task)
         if not task.over:
             self.enter(task)

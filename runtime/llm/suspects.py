@@ -25,9 +25,14 @@ class SuspectCalls:
         self._death = Death(Circuit())
 
     def died(self, replica: LLMReplica) -> None:
-        """A replica has died: what runs on it is added then, but for one that ran alone."""
+        """A replica has died: what runs on it is added then, but for one that ran alone. That it
+        hangs says nothing of who runs: it was late with another, which is no more."""
         self._death = Death(replica.circuit)
-        if (one := replica.suspect) is not None and one.death is not None:
+        if (one := replica.suspect) is None or one.death is None:
+            return
+        if replica.pulse.hung:
+            one.suspect = False
+        else:
             self.refused.add(_whole(one))
             one.death.explain()
             self._death.explain()

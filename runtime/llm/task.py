@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from teola.runtime.clocks import Line
 from teola.runtime.engines.protocol import GREEDY, Generate, Grammar, Sampling, TokenEvent
 from teola.runtime.errors import ModuleError, Place, StreamInterrupted
 from teola.runtime.limits import Limits
@@ -83,7 +84,7 @@ class LLMTask(Task):
         call: Call,
         adapter: str | None = None,
     ) -> None:
-        self.idle: asyncio.TimerHandle | None = None
+        self.idle: Line | None = None
         common = {} if adapter is None else {"adapter": adapter}
         super().__init__(
             *("generate", (prompt,), common, place, limits),
@@ -145,17 +146,18 @@ class LLMTask(Task):
 
     def start_idle_clock(self) -> None:
         """A token came: the time to the next one is bounded."""
-        if self.idle is not None:
-            self.idle.cancel()
-        if (seconds := self.limits.idle_timeout_s) is not None:
-            loop = asyncio.get_running_loop()
-            self.idle = loop.call_later(seconds, self.timed_out, "idle_timeout", seconds)
+        seconds = self.limits.idle_timeout_s
+        if seconds is not None and self.queue is not None:
+            self.idle = self.queue.clocks.start(seconds, LLMTask._idled, self)
 
     def stop_clock(self) -> None:
         super().stop_clock()
         if self.idle is not None:
-            self.idle.cancel()
+            self.idle.leave(self)
             self.idle = None
+
+    def _idled(self) -> None:
+        self.time_passed("idle_timeout", self.limits.idle_timeout_s or 0.0)
 
     @property
     def resumable(self) -> bool:
@@ -190,7 +192,7 @@ class LLMTask(Task):
             self.abort(self)
 
     def reset(self) -> None:
-        self.todo = (0,)
+        self.todo, self.lapsed = (0,), False
         if self.goes_on:
             self.prompt = [*self.prompt, *self.given]
             self.max_tokens -= len(self.given)

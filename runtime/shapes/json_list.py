@@ -9,6 +9,7 @@ from typing import Any
 from teola.runtime.engines.protocol import Grammar
 from teola.runtime.shapes.base import MalformedError
 from teola.runtime.shapes.json_text import Nesting, read
+from teola.runtime.shapes.references import with_references
 
 
 class JsonListShape:
@@ -37,7 +38,8 @@ class JsonListShape:
         item: Any = self._schema or {}
         whole: dict[str, Any] = {"type": "array", "items": item}
         if "$ref" in json.dumps(item):  # its references begin at its own root
-            whole |= {"items": {"$ref": "#/$defs/item"}, "$defs": {"item": _moved(item)}}
+            moved = with_references(item, lambda ref: f"#/$defs/item{ref[1:]}")
+            whole |= {"items": {"$ref": "#/$defs/item"}, "$defs": {"item": moved}}
         if self.wanted is not None:
             whole |= {"minItems": self.wanted, "maxItems": self.wanted}
         return Grammar(json_schema=json.dumps(whole, ensure_ascii=False))
@@ -88,16 +90,3 @@ class JsonListShape:
             what = "the list does not end" if self._nesting.depth else "there is no list"
             raise MalformedError(what)
         return []
-
-
-def _moved(schema: Any) -> Any:
-    """A schema whose references are right where it stands under ``#/$defs/item``."""
-    if isinstance(schema, list):
-        return [_moved(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        name: f"#/$defs/item{value[1:]}" if name == "$ref" and isinstance(value, str)
-        else _moved(value)
-        for name, value in schema.items()
-    }  # fmt: skip

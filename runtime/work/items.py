@@ -39,9 +39,12 @@ def run_items(scheduler: Scheduler, run: Run, group: int, inputs: dict[str, Any]
     _check_state(run, engine, inputs, context.embedder)
     items = operation.items(inputs, context)
     run.item_count += len(items)
+    work = _ItemsWork(scheduler, run, engine, group, inputs, operation, context)
+    if len(items) == 1 and not run.prepared.streams:
+        work.send(list(items), work.done)
+        return
     if run.once is None:
         run.once = Once()
-    work = _ItemsWork(scheduler, run, engine, group, inputs, operation, context)
     run.once.gather(items, [operation.same(item) for item in items], work)
 
 

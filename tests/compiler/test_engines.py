@@ -154,6 +154,7 @@ def test_models_of_the_hub_are_written_with_their_prefix():
         ("{kind: llm, path: a, threads: '2'}", "wrong-type", "without quotes"),
         ("{kind: embedder, path: a, truncate: no}", "wrong-type", "write false"),
         ("{kind: llm, path: a, api_key: {env: KEY}}", "unknown-key", None),
+        ("{kind: llm, path: a, attn_implementation: flash_attention_2}", "unknown-key", None),
         ("{kind: store, backend: fake, latency_ms: -1}", "bad-value", None),
         ("gpt-4", "wrong-type", "{kind: llm, model: gpt-4}"),
     ],

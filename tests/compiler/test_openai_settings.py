@@ -39,6 +39,13 @@ def test_an_address_that_cannot_be_meant_is_refused(url, words):
         compiled(f"engines.llm.base_url={url}")
 
 
+def test_warm_ups_of_prompts_that_go_as_messages_are_refused():
+    """They would have no effect."""
+    with pytest.raises(CompileError, match="no effect on prompts that go as messages"):
+        compiled(LOCAL, "engines.llm.warm_ups=true", "engines.llm.api=chat")
+    assert compiled(LOCAL, "engines.llm.warm_ups=true").graph.engines["llm"]["warm_ups"] is True
+
+
 def test_a_key_is_named_and_never_written():
     """What has the look of a key is no name of a variable, and `api_key` is no setting."""
     with pytest.raises(CompileError, match="api_key_env"):

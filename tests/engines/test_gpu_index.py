@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from teola.runtime.engines.collections import gpu
-from teola.runtime.engines.collections.vector_index import IndexSettings, VectorIndex
+from teola.runtime.engines.collections.index_settings import IndexSettings
+from teola.runtime.engines.collections.vector_index import VectorIndex
 from teola.runtime.engines.faiss import FaissStore
 from teola.runtime.engines.protocol import Request
 from teola.runtime.errors import RunError

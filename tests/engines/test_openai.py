@@ -120,8 +120,17 @@ def test_prompts_that_must_go_as_tokens_and_cannot_are_refused_at_the_start(serv
     with pytest.raises(RunError, match="give the engine the folder of the model's tokenizer"):
         start(api="completions")
     server.tokens = False
-    with pytest.raises(RunError, match="takes no prompts that are tokens: api: chat, or auto"):
+    with pytest.raises(RunError, match="api: completions sends .* takes none: leave it out"):
         start(api="completions", **AS_TOKENS)
+
+
+def test_warm_ups_of_prompts_that_go_as_messages_are_refused_at_the_start(server, start):
+    """They would have no effect."""
+    with pytest.raises(RunError, match="warm_ups: true sends .* tokenizer, path: FOLDER"):
+        start(warm_ups=True)
+    server.tokens = False
+    with pytest.raises(RunError, match="warm_ups: true sends .* takes none: leave it out"):
+        start(warm_ups=True, **AS_TOKENS)
 
 
 def test_an_answer_that_is_cut_says_so(start):
@@ -142,7 +151,6 @@ def test_a_warm_up_ends_in_one_empty_event(server, start):
     (warm_up,) = llm.generate((TOKENS[:32], 1, {"warm": True, "stream": False}))
     assert [(event.tokens, event.finish_reason) for event in warm_up.events] == [((), "length")]
     assert one_answer(llm).cached == 32
-    assert not start(warm_ups=True).capabilities.prefix_cache
 
 
 def test_sampling_goes_along(server, start):
@@ -183,10 +191,45 @@ def test_choices_are_a_schema_for_servers_that_have_only_those(server, start):
     assert llm.capabilities.grammars == {"json_schema", "choices"}
     said = one_answer(llm, grammar=Grammar(choices=("yes", "no"))).said
     (body,) = server.bodies("/chat/completions")
-    assert body["response_format"]["json_schema"]["schema"] == {"enum": ["yes", "no"]}
+    told = body["response_format"]["json_schema"]["schema"]
+    assert told == {"type": "string", "enum": ["yes", "no"]}
     shape = ChoiceShape(("yes", "no"))
     shape.push(said)
     assert (said, shape.value) == ('"yes"', "yes")
+
+
+ITEMS = Grammar(json_schema=json.dumps({"type": "array", "items": SCHEMA, "minItems": 5}))
+NAMED = {"type": "array", "items": {"$ref": "#/$defs/one"}, "minItems": 2, "$defs": {"one": SCHEMA}}
+NESTED = {"type": ["array", "null"], "items": {"anyOf": [{"type": "null"}, {"$ref": "#"}]}}
+NO_OBJECTS = {
+    "list": ITEMS,
+    "list of what is named": Grammar(json_schema=json.dumps(NAMED)),
+    "list in a list": Grammar(json_schema=json.dumps({**NESTED, "minItems": 2})),
+    "number": Grammar(json_schema='{"type": "integer"}'),
+    "choices": Grammar(choices=("yes", "no")),
+}
+
+
+@pytest.mark.parametrize("grammar", NO_OBJECTS.values(), ids=NO_OBJECTS)
+def test_what_is_no_object_comes_in_one_where_a_server_has_only_those(server, start, grammar):
+    """Nobody sees that: the answer is the same, as text, and as many parts of it."""
+    plain = start(structured_outputs="json_schema")
+    whole = one_answer(plain, grammar=grammar)
+    server.objects = True
+    refused = one_answer(plain, grammar=grammar).failure
+    assert refused.kind == "item"
+    assert "schema must be of 'type: \"object\"'" in refused.message
+    for more in ({}, AS_TOKENS):
+        found = one_answer(start(structured_outputs="objects", **more), grammar=grammar)
+        assert (found.said, found.finish_reason) == (whole.said, "stop")
+        assert len(found.events) >= len(whole.events)
+
+
+def test_an_object_needs_no_other_around_it(server, start):
+    server.objects = True
+    one_answer(start(structured_outputs="objects"), grammar=Grammar(json_schema=json.dumps(SCHEMA)))
+    (body,) = server.bodies("/chat/completions")
+    assert body["response_format"]["json_schema"]["schema"] == SCHEMA
 
 
 def test_an_adapter_is_a_model_of_the_server(server, start):
@@ -388,16 +431,19 @@ def test_a_missing_key_is_said_at_the_start(start, monkeypatch):
 
 
 def test_openais_own_server_wants_a_key_and_other_words(monkeypatch):
-    """Its address is the default; all its models know only the newer name of the limit."""
+    """Its address is the default; all its models know only the newer name of the limit, and only
+    schemas of objects."""
     from teola.runtime.engines.openai.llm import OpenAILLM
 
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    config = canonical({"kind": "llm", "backend": "openai", "model": "gpt-5"})
+    given = {"kind": "llm", "backend": "openai", "model": "gpt-5"}
+    config = canonical({**given, "structured_outputs": "json_schema"})
     engine = OpenAILLM(config)
     with pytest.raises(ModelError, match="environment variable OPENAI_API_KEY holds no key"):
         asyncio.run(engine.start())
-    endpoint = asyncio.run(engine._choose("auto"))
+    endpoint = asyncio.run(engine._choose())
     assert endpoint.limit == "max_completion_tokens"
+    assert engine._structured == "objects"
 
 
 def test_a_server_that_is_not_there_is_said_at_the_start(server, start):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from math import exp
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -92,6 +93,19 @@ def test_a_tiny_top_p_or_temperature_is_greedy(most):
 def test_tokens_that_the_grammar_does_not_know_are_not_chosen():
     """A model's output layer may be wider than its vocabulary."""
     assert chosen([[1.0, 2.0, 9.0]], {"row": 0, "allowed": [True, False]}) == [0]
+
+
+def test_steps_that_give_no_token_are_told():
+    """Each as it begins: prompts are computed in parts."""
+    from teola.runtime.engines.transformers.token_choice import TokenChoices
+
+    told = []
+    choices = TokenChoices(lambda: told.append("silent"))
+    part = SimpleNamespace(has_new_token=False)
+    last = SimpleNamespace(has_new_token=True, state=SimpleNamespace(logit_processor_kwargs={}))
+    for step in ([part], [part, last], [last], [part, part]):
+        assert choices.prepare_tensor_args(step, "room") == "room"
+    assert told == ["silent", "silent"]
 
 
 def test_draws_depend_on_seed_and_place_alone():

@@ -123,6 +123,18 @@ def test_one_step_is_one_message_and_outputs_become_what_is_new():
     play(scene)
 
 
+def test_a_step_that_gives_no_token_is_told():
+    """The engine lives, however long its prompts are."""
+
+    async def scene(engine, loop, steps):
+        await engine.submit([request("a")])
+        loop.take([])
+        await pause()
+        assert steps == [[]]
+
+    play(scene)
+
+
 def said(steps):
     return [(e.id, len(e.tokens), e.text, e.finish_reason) for step in steps for e in step]
 

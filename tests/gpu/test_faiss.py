@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from teola.runtime.engines.collections.gpu import GPU_COUNT, dispatcher
-from teola.runtime.engines.collections.vector_index import IndexSettings, VectorIndex
+from teola.runtime.engines.collections.index_settings import IndexSettings
+from teola.runtime.engines.collections.vector_index import VectorIndex
 from tests.engines.test_vector_index import clustered, index_of
 
 

@@ -13,6 +13,7 @@ from teola.runtime.limits import Limits
 from teola.runtime.llm.scheduler import LLMScheduler
 from teola.runtime.llm.task import LLMTask
 from teola.runtime.policies import Fifo
+from teola.runtime.simulation.clock import run_virtually
 from tests.runtime.llm_desk import KEEPS, PLACE, Caller, Owner
 
 END = 0
@@ -183,3 +184,24 @@ def ends_well(task, prompt, max_tokens=8):
     assert task.call.got == tokens
     assert task.call.ends == [reason]
     return True
+
+
+def fleet(count=1, **capabilities):
+    """Run ``async def test(fleet)`` under the virtual clock; nothing may be left when it ends."""
+
+    def decorate(test):
+        async def main():
+            found = Fleet(count, **capabilities)
+            await test(found)
+            await turn()
+            assert found.scheduler.check_integrity() == []
+            for machine in found.machines:
+                assert machine.live == {}
+
+        def run():
+            run_virtually(main())
+
+        run.__name__, run.__doc__ = test.__name__, test.__doc__
+        return run
+
+    return decorate

@@ -11,6 +11,7 @@ from teola.runtime.engines import ENGINES, EngineEntry
 from teola.runtime.errors import ModuleError, TaskTimeout
 from teola.runtime.hosts import process, thread
 from tests.runtime.faulty import embedding
+from tests.runtime.workbench import call, plan, reply
 
 HERE = Path(__file__).parent
 LIMIT_S = 60
@@ -28,11 +29,12 @@ def _quick(monkeypatch):
 
 @pytest.fixture
 def home(monkeypatch):
-    """Let fake embedders be troubled ones, at home somewhere."""
+    """Let fake embedders and LLMs be troubled ones, at home somewhere."""
 
     def live(host):
-        entry = EngineEntry("troubled_engine:TroubledEmbedder", host=host)
-        monkeypatch.setitem(ENGINES, ("embedder", "fake"), entry)
+        for kind, name in (("embedder", "TroubledEmbedder"), ("llm", "TroubledLLM")):
+            entry = EngineEntry(f"troubled_engine:{name}", host=host)
+            monkeypatch.setitem(ENGINES, (kind, "fake"), entry)
 
     return live
 
@@ -124,6 +126,65 @@ def test_a_thread_that_hangs_is_refused(home, caplog):
                 if result.kind == "engine":
                     assert "the engine's thread hangs" in result.cause
                     assert "start the program again" in result.cause
+                    return
+            pytest.fail("the engine was not refused")
+
+    run(scenario())
+    assert "hangs" in caplog.text
+
+
+@asynccontextmanager
+async def answering():
+    """A way to ask an LLM, with a timeout."""
+    source = plan(
+        f"""
+        input q: text
+        {call("a", "{{ q }}", "q=%inputs:q", decode="{engine = llm, timeout_s = 1}")}
+        output out: text = %a.decode:text
+        """
+    )
+    async with EnginePool() as pool, Runner(source, pool=pool, share=False) as runner:
+
+        async def ask(question):
+            (found,) = await asyncio.gather(runner.run(q=question), return_exceptions=True)
+            return found
+
+        yield ask
+        assert pool.check_integrity() == []
+
+
+def test_an_llm_that_sticks_in_a_process_is_replaced(home):
+    """It answers aborts, but gives no token of any call: the process is ended, and a new one
+    answers."""
+    home("process")
+
+    async def scenario():
+        async with answering() as ask:
+            assert isinstance(await ask("stick"), TaskTimeout)
+            for _ in range(100):
+                found = await ask("a")
+                if not isinstance(found, Exception):
+                    assert found["out"] == reply("a")
+                    return
+                assert isinstance(found, TaskTimeout)
+            pytest.fail("the engine did not come back")
+
+    run(scenario())
+
+
+def test_an_llm_that_sticks_on_a_thread_is_refused(home, caplog):
+    """It does not close either, and a thread cannot be ended."""
+    home("thread")
+
+    async def scenario():
+        async with answering() as ask:
+            assert isinstance(await ask("stick"), TaskTimeout)
+            for _ in range(100):
+                found = await ask("a")
+                assert isinstance(found, ModuleError)
+                if found.kind == "engine":
+                    assert "the engine's thread hangs: it did not close" in found.cause
+                    assert "start the program again" in found.cause
                     return
             pytest.fail("the engine was not refused")
 

@@ -1,4 +1,4 @@
-"""Calls whose replica dies, is full or hangs: what was sent is never contradicted."""
+"""Calls whose replica dies or is full: what was sent is never contradicted."""
 
 import asyncio
 import re
@@ -14,9 +14,9 @@ from teola.runtime.engines.tokenizer import ByteTokenizer
 from teola.runtime.engines.tokenizer.estimate import FourBytes
 from teola.runtime.errors import ModuleError, StreamInterrupted, TaskTimeout
 from teola.runtime.events import ItemAdded, TextDelta
-from teola.runtime.simulation.clock import pass_time, run_virtually
+from teola.runtime.simulation.clock import pass_time
 from tests.runtime.llm_desk import BLOCK, prompt
-from tests.runtime.llm_fleet import Fleet, ends_well, greedy, turn
+from tests.runtime.llm_fleet import ends_well, fleet, greedy, turn
 from tests.runtime.workbench import call, now, plan, reply, result_of, virtual
 
 TEXT = next(q for n in range(99) if reply(q := f"q{n}").startswith("brève"))
@@ -246,27 +246,6 @@ async def test_calls_that_kill_do_not_make_an_engine_bad(bench):
             assert "ended the engine twice" in str(bad)
             assert good["out"] == reply("good")
     assert bench.spy("llm").starts == 11
-
-
-def fleet(count=1, **capabilities):
-    """Run ``async def test(fleet)`` under the virtual clock; nothing may be left when it ends."""
-
-    def decorate(test):
-        async def main():
-            found = Fleet(count, **capabilities)
-            await test(found)
-            await turn()
-            assert found.scheduler.check_integrity() == []
-            for machine in found.machines:
-                assert machine.live == {}
-
-        def run():
-            run_virtually(main())
-
-        run.__name__, run.__doc__ = test.__name__, test.__doc__
-        return run
-
-    return decorate
 
 
 @fleet(1)
@@ -521,75 +500,6 @@ async def test_a_full_engine_is_nobodys_error(bench):
     result = await bench.run(asking(), q=TEXT)
     assert result["out"] == WHOLE.decode()
     assert len(bench.spy("llm").submitted) == 4
-
-
-@fleet(1)
-async def test_a_replica_that_hangs_is_given_up(fleet):
-    """It neither answers the abort of a call that timed out nor tells anything: it is lost, and the
-    others of its calls go on with a new one."""
-    (machine,) = fleet.machines
-    late = await fleet.call(prompt(("A", 2)), timeout_s=5)
-    innocent = await fleet.call(prompt(("B", 2)), left=True)
-    fleet.step(innocent, 3)
-    machine.hang()
-    await pass_time(6)
-    assert isinstance(late.call.error, TaskTimeout)
-    assert fleet.lost == []
-    await pass_time(120)
-    assert [number for number, _ in fleet.lost] == [0]
-    assert "hangs" in fleet.lost[0][1]
-    machine.start()
-    await fleet.finish()
-    assert ends_well(innocent, prompt(("B", 2)))
-
-
-@fleet(1)
-async def test_a_replica_that_is_only_slow_is_not_given_up(fleet):
-    """Its tokens are a sign of life though it does not answer the abort yet."""
-    (machine,) = fleet.machines
-    late = await fleet.call(prompt(("A", 2)), timeout_s=5)
-    tokens = next(t for n in range(99) if len(greedy(t := [n] * BLOCK, 40)[0]) == 40)
-    busy = await fleet.call(tokens, 40)
-    machine.hang()
-    await pass_time(6)
-    assert late.over
-    for _ in range(30):
-        machine.step(busy.id)
-        await pass_time(20)
-    assert fleet.lost == []
-    machine.answers.set()
-    await fleet.finish()
-    assert ends_well(busy, tokens, 40)
-
-
-@virtual
-async def test_an_engine_that_hangs_is_started_anew(bench):
-    """Through the whole runtime: one query times out, the other has its answer."""
-
-    def prepare(spy):
-        async def never(_ids):
-            if spy.starts == 1:
-                await asyncio.Event().wait()
-
-        spy.abort = never
-        spy.on_events = lambda events: events if spy.starts > 1 or now() < 2 else []
-
-    bench.prepared.append(prepare)
-    async with (
-        bench.runner(asking("{engine = llm, timeout_s = 10}")) as one,
-        bench.runner(asking()) as other,
-    ):
-        innocent = asyncio.ensure_future(reading_text(other))
-        with pytest.raises(TaskTimeout):
-            await one.run(q="late")
-        assert await innocent == WHOLE.decode()
-    assert bench.spy("llm").starts == 2
-
-
-async def reading_text(runner):
-    """The deltas of one query."""
-    events = [event async for event in runner.stream(q=TEXT)]
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
 @fleet(3)

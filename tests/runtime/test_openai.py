@@ -1,6 +1,7 @@
 """Whole runs on a server that speaks OpenAI's protocol: answers, faults, and what they leave."""
 
 import asyncio
+import json
 import threading
 from contextlib import asynccontextmanager
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from teola.compiler.engines import canonical
 from teola.runtime import EnginePool, Runner
 from teola.runtime.errors import ModuleError, StreamInterrupted, TaskTimeout
-from teola.runtime.events import RunFinished, TextDelta
+from teola.runtime.events import ItemAdded, RunFinished, TextDelta
 from teola.runtime.record import Record
 from tests.openai_model import PART
 from tests.openai_server import serving
@@ -226,6 +227,34 @@ def test_a_list_that_is_complete_ends_its_call(server):
 
     assert asyncio.run(main())["out"]
     assert server.left.wait(RUN_S)
+
+
+def test_items_leave_the_object_in_which_a_server_lists_them(server):
+    """As if there were none: the same text, and each item before the next is complete."""
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    output = json.dumps({"shape": "json_list", "schema": schema, "count": 4})
+
+    async def main(said):
+        source = plan(
+            f"""
+            input q: text
+            {call("a", "{{ q }}", "q=%inputs:q", decode=f"{{engine = llm, output = {output}}}")}
+            output out: list<json> = %a.decode:json_list
+            output text: text = %a.decode:text
+            """,
+            llm=on(server, structured_outputs=said),
+        )
+        async with running(source) as runner:
+            events = [event async for event in runner.stream(q=QUESTION)]
+        items = [event.value for event in events if isinstance(event, ItemAdded)]
+        return items, events[-1].result
+
+    plain, whole = asyncio.run(main("json_schema"))
+    server.objects = True
+    items, result = asyncio.run(main("objects"))
+    assert items == plain == result["out"]
+    assert len(items) == 4
+    assert result["text"] == whole["text"]
 
 
 def test_a_prompt_that_seems_too_long_says_that_this_is_a_guess(server):

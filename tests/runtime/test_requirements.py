@@ -62,7 +62,7 @@ def test_a_server_of_which_nothing_is_said_is_not_trusted_with_shapes():
     said = refusal(asking(decode=CHOICE, **SERVER))
     assert "module 'b'" in said
     assert "engine 'llm' (openai) has no grammar for output: choice" in said
-    assert "structured_outputs: json_schema or vllm; or none" in said
+    assert "structured_outputs: json_schema, objects or vllm; or none" in said
     assert "transformers, vllm, fake" in said
 
 
@@ -155,13 +155,13 @@ def test_the_compiler_says_it_with_its_place(workflow):
     said = problems(workflow, "engines.llm.adapters={leagl: tiny-legal}")
     assert "asked.yaml:9:" in said
     assert "error[unsupported-output]: engine 'llm' has no grammar for output: choice" in said
-    assert "structured_outputs: json_schema or vllm; or none" in said
+    assert "structured_outputs: json_schema, objects or vllm; or none" in said
     assert "asked.yaml:13:" in said
     assert "error[unsupported-adapter]: engine 'llm' has no adapter 'legal'" in said
     assert "did you mean 'leagl'?" in said
 
 
-@pytest.mark.parametrize("said", ["none", "json_schema", "vllm"])
+@pytest.mark.parametrize("said", ["none", "json_schema", "objects", "vllm"])
 def test_whoever_says_what_a_server_has_is_believed(workflow, said):
     sets = ["engines.llm.adapters={legal: x}", f"engines.llm.structured_outputs={said}"]
     graph = compile_workflow(workflow, sets=sets).graph

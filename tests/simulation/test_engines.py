@@ -52,14 +52,18 @@ def test_what_is_cached_is_not_computed_again(tmp_path):
 
 
 def test_long_prompts_are_computed_in_steps(tmp_path):
-    """Of ``batch_tokens`` each; the base counts where a prompt begins."""
+    """Of ``batch_tokens`` each; the base counts where a prompt begins. Those that give no token are
+    told as well: the engine lives."""
 
     async def main():
         llm, told = await started("llm", tmp_path, PREFILL, DECODE, stands_for={"batch_tokens": 50})
+        steps, hear = [], llm._engine._emit
+        llm._engine._emit = lambda events: (steps.append(len(events)), hear(events))
         await llm.submit([Generate("a", PROMPT, 1, ignore_eos=True)])
         await pass_time(0.177)
         assert told == []
         await pass_time(1)
+        assert steps == [0, 0, 1]
         return told
 
     assert run_virtually(main()) == [(228, "a", 1, "length")]

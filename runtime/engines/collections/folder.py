@@ -23,8 +23,9 @@ from typing import Any, TypeAlias
 from urllib.parse import quote, unquote
 from uuid import uuid4
 
+from teola.runtime.engines.collections.index_settings import IndexSettings
 from teola.runtime.engines.collections.keyword_index import KeywordIndex
-from teola.runtime.engines.collections.vector_index import IndexSettings, VectorIndex
+from teola.runtime.engines.collections.vector_index import VectorIndex
 from teola.runtime.engines.collections.version import CollectionVersion
 from teola.runtime.errors import RunError
 

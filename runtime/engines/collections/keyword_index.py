@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from teola.runtime.engines.collections.vector_index import Places
+from teola.runtime.engines.collections.nearest import Places
 
 _WORD = re.compile(r"\w+")
 

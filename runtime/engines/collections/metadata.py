@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from teola.runtime.engines.collections.vector_index import Places
+from teola.runtime.engines.collections.nearest import Places
 from teola.runtime.errors import RunError
 
 MAX_KEPT = 64

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from teola.runtime.engines.collections.vector_index import Places, Vector
+from teola.runtime.engines.collections.nearest import Places, Vector
 from teola.runtime.engines.collections.version import CollectionVersion, Row
 from teola.runtime.engines.protocol import Failure, Request
 

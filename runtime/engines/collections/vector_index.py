@@ -2,64 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from math import sqrt
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
 
+from teola.runtime.engines.collections.clusters import nearest_in
+from teola.runtime.engines.collections.faiss_index import empty, flat
 from teola.runtime.engines.collections.gpu import GPU_COUNT, OnGpu, dispatcher
+from teola.runtime.engines.collections.index_settings import IndexSettings
 from teola.runtime.engines.collections.nearest import SPARE, Found, Places, Vector, nearest
-
-Metric: TypeAlias = Literal["cosine", "inner_product", "l2"]
-
-__all__ = ["EXACT_ROWS", "IndexSettings", "Metric", "Places", "Vector", "VectorIndex"]
 
 EXACT_ROWS = 4096
 """So few vectors are all compared, whatever the index: a graph or clusters would miss most."""
-CLUSTER_ROWS = 39
-"""Vectors that FAISS wants for each cluster."""
-TRAINING_ROWS = 64
-"""Vectors of a cluster that are looked at to find where it is. FAISS would take 256, with which a
-million train four times as long; with these recall@10 is 0.98 (``benchmarks/indexes.py``)."""
 PART = 65_536
 """Vectors that are looked at together."""
 LONGER = 1.01
 """By how much rounding, and finding clusters, can make a vector longer."""
-
-
-@dataclass(frozen=True, slots=True)
-class IndexSettings:
-    """What an index is, and how it is searched. ``nlist``: None is as many clusters as four times
-    the root of the number of vectors, as FAISS's guidelines have it."""
-
-    kind: Literal["flat", "hnsw", "ivf"] = "flat"
-    metric: Metric = "cosine"
-    m: int = 32
-    ef_construction: int = 200
-    ef_search: int = 64
-    nlist: int | None = None
-    nprobe: int = 16
-    device: Literal["cpu", "cuda"] = "cpu"
-
-    @staticmethod
-    def of(config: Mapping[str, Any]) -> IndexSettings:
-        """Those of an engine."""
-        names = ("metric", "m", "ef_construction", "ef_search", "nlist", "nprobe", "device")
-        given = {name: config[name] for name in names if config.get(name) is not None}
-        return IndexSettings(config.get("index") or "flat", **given)
-
-    def fixed(self) -> dict[str, Any]:
-        """What cannot change once there are vectors in the index, as JSON data."""
-        parameters: Mapping[str, dict[str, Any]] = {
-            "flat": {},
-            "hnsw": {"m": self.m, "ef_construction": self.ef_construction},
-            "ivf": {"nlist": self.nlist},
-        }
-        return {"index": self.kind, "metric": self.metric, **parameters[self.kind]}
 
 
 class VectorIndex:
@@ -82,7 +42,7 @@ class VectorIndex:
         import faiss
 
         faiss.omp_set_num_threads(1)
-        index = _empty(settings, *rows.shape)
+        index = empty(settings, *rows.shape)
         if not index.is_trained:
             index.train(rows)
         index.add(rows)
@@ -141,7 +101,7 @@ class VectorIndex:
             return [[] for _ in queries]
         rows, kind = self.prepared(queries), self.settings.kind
         if among is not None and kind != "flat" and len(among) <= EXACT_ROWS:
-            few = _flat(self.settings.metric, self.dimension)
+            few = flat(self.settings.metric, self.dimension)
             few.add(self._index.reconstruct_batch(among))
             found = nearest(few, rows, count, self._longest)
             found = [[(int(among[at]), value) for at, value in one] for one in found]
@@ -182,9 +142,7 @@ class VectorIndex:
         if self._is_gpu(count, among):
             return self._on_gpu.search(rows, count, how)
         clusters = nearest(self._quantizer, rows, probes, self._longest)
-        places = np.array([[at for at, _ in one] for one in clusters], np.int64)
-        values = np.array([[value for _, value in one] for one in clusters], np.float32)
-        return _in_clusters(self._index, rows, count, (places, values), how)
+        return nearest_in(clusters, self._index, rows, count, how)
 
     def _is_gpu(self, count: int, among: Places | None) -> bool:
         return self.settings.device == "cuda" and among is None and count <= GPU_COUNT
@@ -224,52 +182,12 @@ def _only(among: Places | None, count: int) -> Any:
     return faiss.SearchParameters(sel=faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little")))
 
 
-def _in_clusters(
-    index: Any, rows: Vector, count: int, clusters: tuple[Places, Vector], how: Any
-) -> tuple[Vector, Places]:
-    """The nearest in the nearest clusters, which are given: to find them FAISS rounds as the batch
-    has it."""
-    import faiss
-
-    values = np.empty((len(rows), count), np.float32)
-    places = np.empty((len(rows), count), np.int64)
-    arrays = [faiss.swig_ptr(one) for one in (*clusters, values, places)]
-    index.search_preassigned_c(
-        len(rows), faiss.swig_ptr(rows), count, *arrays, store_pairs=False, params=how
-    )
-    return values, places
-
-
 def _as_found(values: Vector, places: Places) -> list[Found]:
     """Fewer where there are not so many."""
     return [
         [(place, value) for place, value in zip(*one, strict=True) if place >= 0]
         for one in zip(places.tolist(), values.tolist(), strict=True)
     ]
-
-
-def _empty(settings: IndexSettings, count: int, dimension: int) -> Any:
-    """An index that ``count`` vectors of ``(dimension,)`` are to fill."""
-    import faiss
-
-    flat = _flat(settings.metric, dimension)
-    if settings.kind == "hnsw":
-        graph = faiss.IndexHNSWFlat(dimension, settings.m, flat.metric_type)
-        graph.hnsw.efConstruction = settings.ef_construction
-        return graph
-    if settings.kind == "ivf":
-        clusters = min(settings.nlist or round(4 * sqrt(count)), max(1, count // CLUSTER_ROWS))
-        index = faiss.IndexIVFFlat(flat, dimension, clusters, flat.metric_type)
-        index.cp.min_points_per_centroid = 1  # few vectors are one cluster, without a warning
-        index.cp.max_points_per_centroid = TRAINING_ROWS
-        return index
-    return flat
-
-
-def _flat(metric: Metric, dimension: int) -> Any:
-    import faiss
-
-    return faiss.IndexFlatL2(dimension) if metric == "l2" else faiss.IndexFlatIP(dimension)
 
 
 def _unit(vectors: Vector) -> Vector:

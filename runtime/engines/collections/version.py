@@ -11,7 +11,8 @@ import numpy as np
 
 from teola.runtime.engines.collections.keyword_index import KeywordIndex, searched_text
 from teola.runtime.engines.collections.metadata import Metadata
-from teola.runtime.engines.collections.vector_index import Vector, VectorIndex
+from teola.runtime.engines.collections.nearest import Vector
+from teola.runtime.engines.collections.vector_index import VectorIndex
 from teola.runtime.errors import RunError
 
 Chunk: TypeAlias = Mapping[str, Any]

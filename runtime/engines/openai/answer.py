@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from teola.runtime.engines.openai.wrapping import Unwrapping
 from teola.runtime.engines.protocol import Chances, Failure, Generate, TokenEvent
 
 ENDS: Mapping[str, Failure] = {
@@ -18,11 +19,14 @@ BROKEN_OFF = Failure("engine", "the server broke off within the answer")
 
 class Answer:
     """Tokens (``by_token``) or text, as the server tells them. A text's tokens only count: one for
-    each of its parts, and at the end what the server has counted more."""
+    each of its parts, and at the end what the server has counted more. ``wrapped``: the text comes
+    in an object, which is left away."""
 
-    def __init__(self, request: Generate, *, by_token: bool) -> None:
+    def __init__(self, request: Generate, *, by_token: bool, wrapped: bool = False) -> None:
         self._id, self._whole = request.id, not request.stream
         self._by_token = by_token
+        self._of_text = Unwrapping() if wrapped else None
+        self._of_steps = Unwrapping() if wrapped else None
         self._tokens: list[int] = []
         self._text = ""
         self._chances: list[Chances] = []
@@ -46,12 +50,13 @@ class Answer:
         delta = choice.get("delta") or choice
         text = delta.get("content") or delta.get("text") or ""
         tokens = list(choice.get("token_ids") or ())
-        self._chances += _steps(choice.get("logprobs") or {})
+        steps = _steps(choice.get("logprobs") or {})
+        self._chances += self._of_steps.steps(steps) if self._of_steps else steps
         if self._by_token:
             ends = choice.get("finish_reason") == "stop"  # with a token that ends answers
             self._tokens += tokens[:-1] if ends else tokens
         elif text:
-            self._text += text
+            self._text += self._of_text.push(text) if self._of_text else text
             self._tokens += tokens or (0,)
 
     def _taken(self) -> Sequence[int]:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from teola.compiler.engine_settings import SAMPLING
+from teola.compiler.engine_settings import GRAMMARS, SAMPLING
 from teola.compiler.engine_settings_openai import OPENAI_URL
 from teola.runtime.engines.openai.answer import Answer
-from teola.runtime.engines.openai.requests import GRAMMARS, Endpoint
+from teola.runtime.engines.openai.requests import Endpoint
 from teola.runtime.engines.openai.server import REFUSED, Server
 from teola.runtime.engines.protocol import Capabilities, Emit, Generate, TokenEvent
 from teola.runtime.engines.refusal import unknown_adapter
@@ -22,8 +22,6 @@ BOUNDLESS = 1 << 20
 """Tokens of a request where nobody says how many there may be: the server refuses what it must."""
 PROBE = Generate("probe", (0, 0, 0), max_tokens=1)
 NO_ENDPOINT = (404, 405, 501)
-OBJECTS_ONLY = frozenset({"choices"})
-"""What OpenAI's own server does not take: its schemas are those of objects."""
 
 
 class OpenAILLM:
@@ -53,9 +51,8 @@ class OpenAILLM:
             RunError: prompts are to go as tokens, and the server does not take them.
         """
         about = await self._server.open()
-        structured = self._config["structured_outputs"] or "none"
-        endpoint = await self._choose(str(self._config["api"]))
-        self._endpoint = replace(endpoint, structured=structured)
+        endpoint = await self._choose()
+        self._endpoint = replace(endpoint, structured=self._structured)
         context = int(self._config.get("context_tokens") or about.get("max_model_len") or 0)
         most = int(self._config["max_requests"])
         takes_tokens = not self._endpoint.chat
@@ -67,8 +64,9 @@ class OpenAILLM:
             block_tokens=BLOCK_TOKENS,
             continues=self._endpoint.tells_tokens,
             takes_tokens=takes_tokens,
+            remote=True,
             sampling=SAMPLING,
-            grammars=GRAMMARS[structured] - (OBJECTS_ONLY if self._own else frozenset()),
+            grammars=frozenset() if self._structured == "none" else GRAMMARS,
             adapters=frozenset(self._adapters),
             details={"api": self._endpoint.path, "server": self._server.url},
         )
@@ -78,23 +76,38 @@ class OpenAILLM:
         """Whether it is OpenAI's server."""
         return self._server.url == OPENAI_URL
 
-    async def _choose(self, api: str) -> Endpoint:
-        limit = "max_completion_tokens" if self._own else "max_tokens"
-        if api == "chat" or (api == "auto" and not self._config.get("path")):
-            return Endpoint(chat=True, limit=limit)
-        if not self._config.get("path"):
+    @property
+    def _structured(self) -> str:
+        """How the server is told what an answer must be: OpenAI's schemas are those of objects."""
+        said = str(self._config["structured_outputs"] or "none")
+        return "objects" if self._own and said == "json_schema" else said
+
+    @property
+    def _must_take_tokens(self) -> str | None:
+        """The setting that has no effect on prompts that go as messages."""
+        if self._config["api"] == "completions":
+            return "api: completions"
+        return "warm_ups: true" if self._config.get("warm_ups") else None
+
+    async def _choose(self) -> Endpoint:
+        wanted, known = self._must_take_tokens, self._config.get("path")
+        chat = Endpoint(chat=True, limit="max_completion_tokens" if self._own else "max_tokens")
+        if self._config["api"] == "chat" or not (wanted or known):
+            return chat
+        if not known:
             raise RunError(
-                "api: completions sends prompts as tokens, and it is not known whose: give the "
-                "engine the folder of the model's tokenizer, path: FOLDER"
+                f"{wanted} sends prompts as tokens, and it is not known whose: give the engine the "
+                "folder of the model's tokenizer, path: FOLDER"
             )
         for tells_tokens in (True, False):
             endpoint = Endpoint(chat=False, tells_tokens=tells_tokens)
             if await self._takes(endpoint):
                 return endpoint
-        if api == "auto":
-            return Endpoint(chat=True, limit=limit)
+        if wanted is None:
+            return chat
         raise RunError(
-            f"the server at {self._server.url} takes no prompts that are tokens: api: chat, or auto"
+            f"{wanted} sends prompts as tokens, and the server at {self._server.url} takes none: "
+            "leave it out"
         )
 
     async def _takes(self, endpoint: Endpoint) -> bool:
@@ -133,8 +146,9 @@ class OpenAILLM:
             task.add_done_callback(self._tasks.discard)
 
     async def _run(self, request: Generate) -> None:
-        by_token = self._endpoint.tells_tokens and not request.sampling.stop
-        answer = Answer(request, by_token=by_token)
+        wrapped = self._endpoint.wraps(request.grammar)
+        by_token = self._endpoint.tells_tokens and not (request.sampling.stop or wrapped)
+        answer = Answer(request, by_token=by_token, wrapped=wrapped)
         try:
             body = self._endpoint.body(request)
             if request.adapter is not None:

@@ -7,14 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from teola.runtime.engines.openai.wrapping import is_of_objects, wrapped
 from teola.runtime.engines.protocol import Generate, Grammar
-
-GRAMMARS: Mapping[str, frozenset[str]] = {
-    "none": frozenset(),
-    "json_schema": frozenset({"json_schema", "choices"}),
-    "vllm": frozenset({"json_schema", "choices"}),
-}
-"""The setting ``structured_outputs`` -> what of `Grammar` the server then has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +42,14 @@ class Endpoint:
             **self._grammar(request.grammar),
         }
 
+    def wraps(self, grammar: Grammar | None) -> bool:
+        """Whether an answer comes in an object of its own."""
+        return (
+            grammar is not None
+            and self.structured == "objects"
+            and not is_of_objects(_schema(grammar))
+        )
+
     def _prompt(self, request: Generate) -> dict[str, Any]:
         if self.chat:
             return {"messages": [dict(message) for message in request.messages]}
@@ -63,6 +65,13 @@ class Endpoint:
             return {}
         if grammar.json_schema is None and self.structured == "vllm":
             return {"structured_outputs": {"choice": list(grammar.choices)}}
-        shape = json.loads(grammar.json_schema or json.dumps({"enum": grammar.choices}))
-        schema = {"name": "answer", "strict": True, "schema": shape}
-        return {"response_format": {"type": "json_schema", "json_schema": schema}}
+        schema = wrapped(_schema(grammar)) if self.wraps(grammar) else _schema(grammar)
+        told = {"name": "answer", "strict": True, "schema": schema}
+        return {"response_format": {"type": "json_schema", "json_schema": told}}
+
+
+def _schema(grammar: Grammar) -> Mapping[str, Any]:
+    if grammar.json_schema is None:
+        return {"type": "string", "enum": list(grammar.choices)}
+    schema: Mapping[str, Any] = json.loads(grammar.json_schema)
+    return schema

@@ -7,8 +7,10 @@ from typing import Any, TypeAlias
 
 from psycopg.sql import SQL, Composed, Literal
 
-from teola.runtime.engines.collections.vector_index import IndexSettings
-from teola.runtime.engines.postgres.tables import OPERATORS, Collection, Connection, as_vector
+from teola.runtime.engines.collections.index_settings import IndexSettings
+from teola.runtime.engines.postgres.catalog import Collection, Connection
+from teola.runtime.engines.postgres.chunks import as_vector
+from teola.runtime.engines.postgres.nearest_index import OPERATORS
 from teola.runtime.engines.postgres.where import condition
 from teola.runtime.engines.protocol import Request
 

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from teola.runtime.engines.collections.index_settings import IndexSettings
 from teola.runtime.engines.collections.search import unlike
 from teola.runtime.engines.collections.store import UNNAMED, CollectionStore
-from teola.runtime.engines.collections.vector_index import IndexSettings
 from teola.runtime.engines.collections.version import Change
 from teola.runtime.engines.protocol import Capabilities, Failure, Request
 from teola.runtime.errors import RunError, UnsupportedError
@@ -102,7 +102,7 @@ class PostgresStore(CollectionStore):
 
     async def _bury(self) -> None:
         """Drop the unnamed collections of engines that are no more."""
-        from teola.runtime.engines.postgres.tables import owners
+        from teola.runtime.engines.postgres.catalog import owners
 
         async with self._transaction() as connection:
             for owner in await owners(connection):
@@ -111,7 +111,7 @@ class PostgresStore(CollectionStore):
                     await self._drop_of(owner)
 
     async def _drop_of(self, owner: int) -> None:
-        from teola.runtime.engines.postgres.tables import drop, owned
+        from teola.runtime.engines.postgres.catalog import drop, owned
 
         async with self._transaction() as connection:
             for collection in await owned(connection, owner):
@@ -148,8 +148,9 @@ class PostgresStore(CollectionStore):
 
     async def _found(self, request: Request) -> Sequence[Any]:
         """What items find, which go to the server together."""
+        from teola.runtime.engines.postgres.catalog import find
+        from teola.runtime.engines.postgres.publication import check_built
         from teola.runtime.engines.postgres.searches import found_by
-        from teola.runtime.engines.postgres.tables import check_built, find
 
         name, by_words = request.common["collection"], request.operation == "keyword_search"
         async with self._transaction() as connection:
@@ -175,13 +176,13 @@ class PostgresStore(CollectionStore):
             return [bad or next(found) for bad in problems]
 
     async def _known(self, connection: AsyncConnection[Any]) -> str:
-        from teola.runtime.engines.postgres.tables import names
+        from teola.runtime.engines.postgres.catalog import names
 
         known = ", ".join(repr(name) for name in await names(connection, None))
         return f": there are {known}" if known else ""
 
     async def _bring(self, name: str, change: Change) -> int:
-        from teola.runtime.engines.postgres.tables import published
+        from teola.runtime.engines.postgres.publication import published
 
         owner = self._owner if name[:1] == UNNAMED else None
         async with self._transaction() as connection:
@@ -190,7 +191,7 @@ class PostgresStore(CollectionStore):
             )
 
     async def _drop(self, name: str) -> bool:
-        from teola.runtime.engines.postgres.tables import drop, find
+        from teola.runtime.engines.postgres.catalog import drop, find
 
         async with self._transaction() as connection:
             collection = await find(connection, self._name(name), lock=True)
@@ -199,7 +200,7 @@ class PostgresStore(CollectionStore):
             return collection is not None
 
     async def _describe(self, name: str | None) -> Any:
-        from teola.runtime.engines.postgres.tables import describe, names
+        from teola.runtime.engines.postgres.catalog import describe, names
 
         async with self._transaction() as connection:
             if name is not None:

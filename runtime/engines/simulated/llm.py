@@ -206,8 +206,7 @@ class SimulatedLLM:
             if event.finish_reason is not None:
                 del self._calls[event.id]
         self._begin()
-        if told:
-            self._emit(told)
+        self._emit(told)
 
 
 def _drop(_events: Sequence[TokenEvent]) -> None:

@@ -61,7 +61,7 @@ class Generation:
     Args:
         folder: the model.
         config: the engine's canonical config.
-        take: gets the outputs of each step, on the loop's thread.
+        take: gets the outputs of each step, on the loop's thread; none before one without any.
         ended: told once, on another thread, when the loop has ended, with the error that ended it.
     """
 
@@ -113,7 +113,7 @@ class Generation:
             attend_packed(model)
         self.details |= {"attention": _attention(model, packed), "cuda_graphs": record}
         manager.output_router = StepRouter(take)
-        manager.logit_processor = choices = TokenChoices()
+        manager.logit_processor = choices = TokenChoices(lambda: take([]))
         manager.start()
         if _on_gpu(model):
             self._graphs = _before_first_step(manager, choices, record=record)

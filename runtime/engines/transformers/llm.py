@@ -115,7 +115,7 @@ class TransformersLLM:
         ready: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
 
         def hear(events: Sequence[TokenEvent]) -> None:
-            if not ready.done() and (events[-1].failure or events[-1].finish_reason):
+            if events and not ready.done() and (events[-1].failure or events[-1].finish_reason):
                 ready.set_result(events[-1].failure)
 
         emit, self._emit = self._emit, hear
@@ -199,9 +199,9 @@ class TransformersLLM:
         return self._generation
 
     def _take(self, outputs: Sequence[Output]) -> None:
-        """The outputs of one step become the events of one step."""
+        """The outputs of one step become the events of one step; one that has none is told, too."""
         events = [event for output in outputs if (event := self._event(output)) is not None]
-        if events:
+        if events or not outputs:
             self._emit(events)
 
     def _event(self, output: Output) -> TokenEvent | None:

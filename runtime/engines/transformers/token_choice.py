@@ -8,7 +8,7 @@ is drawn, it is the only one left.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Protocol, TypeAlias
@@ -74,11 +74,13 @@ class Wanted:
 
 
 class TokenChoices(ContinuousBatchingLogitsProcessorList):  # type: ignore[misc]  # has no types
-    """Stands where transformers keeps its list of logits processors."""
+    """Stands where transformers keeps its list of logits processors. Steps that give no token,
+    because prompts are long, go by nowhere else: ``silent`` is called as each of them begins."""
 
-    def __init__(self) -> None:
+    def __init__(self, silent: Callable[[], None] = lambda: None) -> None:
         super().__init__(LogitsProcessorList())
         self.do_processing = True
+        self._silent = silent
         self.recorded: torch.Tensor | None = None
         self.chosen = False
         self._step: list[Wanted] = []
@@ -90,6 +92,8 @@ class TokenChoices(ContinuousBatchingLogitsProcessorList):  # type: ignore[misc]
         """Called before each step with the requests that are in it; those that get a token have a
         row each, in this order."""
         states = [one.state for one in requests_in_batch if one.has_new_token]
+        if not states:
+            self._silent()
         found = ((row, state, state.logit_processor_kwargs) for row, state in enumerate(states))
         self._step = [_wanted(row, state, more[NAME]) for row, state, more in found if more]
         return arg_storage
