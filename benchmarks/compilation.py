@@ -91,7 +91,7 @@ def measure(source: Source, base: Path) -> dict[str, Any]:
     if graph is None:
         raise SystemExit(f"{source.name} does not compile")
     compiling, (pgraph, reports) = timed(lambda: run_pipeline(lower(graph), DEFAULT_PIPELINE))
-    writing, _ = timed(lambda: Plan(pgraph, "O1", reports, base=base).to_json(base))
+    writing, _ = timed(lambda: Plan(pgraph, "-O2", reports, base=base).to_json(base))
     return {
         "modules": len(graph.modules),
         "primitives": len(pgraph.nodes),

@@ -15,7 +15,13 @@ from teola.compiler.graph.pgraph import PGraph
 from teola.compiler.graph_file import read_graph
 from teola.compiler.locations import find_workflow
 from teola.compiler.passes.base import Context, Pass
-from teola.compiler.passes.pipeline import DEFAULT_LEVEL, Step, choose_passes, run_pipeline
+from teola.compiler.passes.pipeline import (
+    DEFAULT_LEVEL,
+    Step,
+    choose_passes,
+    options_text,
+    run_pipeline,
+)
 from teola.compiler.plan import Plan
 from teola.compiler.rebind import rebind_engines
 from teola.compiler.source import Source
@@ -26,12 +32,19 @@ __all__ = ["DEFAULT_LEVEL", "Compilation", "check_file", "compilation", "compile
 @dataclass(frozen=True, slots=True)
 class Compilation:
     """A plan and how it came about: the graph that the passes began with, and each pass that ran
-    with the graph before and after it. A plan file has no steps."""
+    with the graph before and after it. A plan file has no steps; ``until`` is the pass after which
+    it was stopped, and ``plan`` is what there was by then."""
 
     plan: Plan
     source: PGraph
     steps: tuple[Step, ...] = ()
     context: Context = field(default_factory=Context)
+    until: str | None = None
+
+    @property
+    def options(self) -> str:
+        """The options that ask for the passes that ran: ``-O2``, ``-O2 --until prune-order``."""
+        return self.plan.options + (f" --until {self.until}" if self.until else "")
 
 
 def compile_workflow(
@@ -86,7 +99,7 @@ def compilation(
     steps: list[Step] = []
     result, reports = run_pipeline(graph, chosen, context, lambda *step: steps.append(Step(*step)))
     digest = context.profiles.digest
-    plan = Plan(result, level, reports, deadline_s, path.resolve().parent, digest)
+    plan = Plan(result, options_text(chosen), reports, deadline_s, path.resolve().parent, digest)
     return Compilation(plan, graph, tuple(steps), context)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from teola.compiler.engines import portable
 from teola.compiler.errors import PlanError
 from teola.compiler.graph.pgraph import PGraph
+from teola.compiler.graph.text import print_graph
 from teola.compiler.graph.verify import verify
 from teola.compiler.locations import rebase_defaults
 from teola.compiler.passes.report import PassReport
@@ -35,12 +37,13 @@ __all__ = ["Plan", "load_plan", "plan_schema"]
 class Plan:
     """A compiled workflow.
 
+    ``options`` ask for the passes that made it (``-O2``, ``-p prune-order``).
     ``base`` is the folder that relative document defaults start from; it never enters a file.
     ``profile`` is the hash of the profiles it was compiled with.
     """
 
     graph: PGraph
-    level: str
+    options: str
     reports: tuple[PassReport, ...] = ()
     deadline_s: float | None = None
     base: Path | None = None
@@ -52,6 +55,18 @@ class Plan:
         """The workflow's name."""
         return self.graph.name
 
+    @property
+    def fingerprint(self) -> str:
+        """Equal for plans that run alike: a hash of primitives, edges, outputs and engines. Source
+        lines, model folders and the inputs' defaults do not count."""
+        engines = {name: portable(config) for name, config in self.graph.engines.items()}
+        text = print_graph(replace(self.graph, engines=engines, inputs=()))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def identity(self) -> dict[str, str]:
+        """What the result of a run says of its plan: name, options and fingerprint."""
+        return {"name": self.name, "options": self.options, "fingerprint": self.fingerprint}
+
     def to_json(self, folder: Path | None = None) -> str:
         """The plan as a file's text; defaults that are paths become relative to ``folder``."""
         inputs = rebase_defaults(self.graph.inputs, self.base, folder)
@@ -59,7 +74,7 @@ class Plan:
             "schema": SCHEMA,
             "compiler": self.compiler,
             "name": self.name,
-            "level": self.level,
+            "options": self.options,
             **without_defaults(profile=self.profile, deadline_s=self.deadline_s),
             **encode_graph(self.graph, inputs),
             "passes": encode_reports(self.reports),
@@ -82,7 +97,8 @@ class Plan:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise PlanError(f"{path}: the plan cannot be read: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise PlanError(f"{path}: the plan cannot be read: {reason}") from error
         return load_plan(text, str(path), path.resolve().parent)
 
 
@@ -113,4 +129,4 @@ def load_plan(text: str, name: str, base: Path | None) -> Plan:
     graph = decode_graph(file)
     verify(graph)
     reports = decode_reports(file)
-    return Plan(graph, file.level, reports, file.deadline_s, base, file.profile, file.compiler)
+    return Plan(graph, file.options, reports, file.deadline_s, base, file.profile, file.compiler)

@@ -121,7 +121,7 @@ class PlanFile(_Model):
     schema_: Annotated[Literal["teola.plan/1"], Field(alias="schema")]
     compiler: str
     name: str
-    level: str
+    options: str
     profile: str = ""
     inputs: tuple[InputModel, ...]
     outputs: tuple[OutputModel, ...]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from teola.compiler.explain.explanation import RunFact
-    from teola.compiler.graph.pgraph import PGraph
+    from teola.compiler.plan import Plan
 
 
 NOTHING: Mapping[str, int] = MappingProxyType({})
@@ -56,7 +56,7 @@ class RunResult(Mapping[str, Any]):
     """The outputs by name, in the workflow's order; the first is the main one.
 
     ``truncated`` names the modules whose text was cut off by ``max_tokens``; ``warnings`` tells
-    what of the inputs was left out or is empty; ``graph`` is what ran.
+    what of the inputs was left out or is empty; ``plan`` is what ran.
     """
 
     outputs: Mapping[str, Any]
@@ -65,7 +65,7 @@ class RunResult(Mapping[str, Any]):
     usage: Usage = field(default_factory=Usage)
     truncated: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    graph: PGraph | None = field(default=None, repr=False, compare=False)
+    plan: Plan | None = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Any:
         return self.outputs[name]
@@ -82,23 +82,25 @@ class RunResult(Mapping[str, Any]):
         shipped ones. It is made now: a run that nobody asks costs nothing.
 
         Raises:
-            ValueError: the result does not know its graph.
+            ValueError: the result does not know its plan.
             CompileError: the profile cannot be used, or the sizes are too large to predict.
         """
         from teola.compiler.cost.profile import load_profiles
         from teola.compiler.explain.prediction import predict
         from teola.compiler.explain.run_file import finished_run
 
-        if self.graph is None:
-            raise ValueError("a prediction needs the graph that ran: this result has none")
-        measured = finished_run(self.to_json(), self.graph)
-        return measured.beside(predict(self.graph, measured.sizes, load_profiles(profile)))
+        if self.plan is None:
+            raise ValueError("a prediction needs the plan that ran: this result has none")
+        graph = self.plan.graph
+        measured = finished_run(self.to_json(), graph)
+        return measured.beside(predict(graph, measured.sizes, load_profiles(profile)))
 
     def to_json(self) -> dict[str, Any]:
-        """One JSON object: outputs, run_id, timeline, usage, truncated, warnings."""
+        """One JSON object: outputs, run_id, plan, timeline, usage, truncated, warnings."""
         return {
             "outputs": {name: plain(value) for name, value in self.outputs.items()},
             "run_id": self.run_id,
+            "plan": self.plan and self.plan.identity(),
             "timeline": [plain(entry._asdict()) for entry in self.timeline],
             "usage": asdict(self.usage),
             "truncated": list(self.truncated),

@@ -262,8 +262,8 @@ class Runner:
                 clock.cancel()
             self._queries.discard(query)
             pool.leave()
-            if result is not None and bound.warnings:
-                result = replace(result, warnings=bound.warnings)
+            if result is not None:
+                result = replace(result, warnings=bound.warnings, plan=self.plan)
             end(result, error)
 
         query = Query(

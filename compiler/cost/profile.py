@@ -166,7 +166,10 @@ def load_profiles(path: Path | None = None) -> Profiles:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CompileError(f"{path}: the profile cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise CompileError(
+            f"{path}: the profile cannot be read: {reason}; `teola profile … -o {path}` writes one"
+        ) from error
     own = read_profile(text, str(path)).entries
     digest = hashlib.sha256((text + shipped.digest).encode()).hexdigest()
     return Profiles(own + shipped.entries, digest)

@@ -16,6 +16,9 @@ TOKENS = "tokens"
 LISTED = 24
 """Names that an error lists at most."""
 
+SIZELESS = ("int", "float", "bool", "embedding", "collection", "state")
+"""Types of single values that have no size."""
+
 EXAMPLES = "documents=46, chunks.chunk:chunks=320, question:tokens=16, answer.decode:tokens=32"
 
 
@@ -96,24 +99,38 @@ def _is_call(node: Node) -> bool:
 
 
 def _names(graph: PGraph) -> tuple[dict[str, None], dict[str, None]]:
-    """The names whose items can be given, and those of which only the tokens can."""
+    """The names whose items can be given, and those of which only the tokens can: of what somebody
+    takes."""
     lists: dict[str, None] = {}
     texts: dict[str, None] = {}
+    taken = {size_name(ref) for ref in _taken(graph)}
     for port in graph.inputs:
         (lists if port.type.startswith("list<") else texts)[port.name] = None
     for node in graph.nodes:
-        for name, is_list in _outputs(node):
-            (lists if is_list else texts)[f"{node.id}:{name}"] = None
+        for name, type in _outputs(node):
+            if f"{node.id}:{name}" in taken:
+                if type.startswith("list<"):
+                    lists[f"{node.id}:{name}"] = None
+                elif type not in SIZELESS:
+                    texts[f"{node.id}:{name}"] = None
         if _is_call(node):
             texts[node.id] = None
     return lists, texts
 
 
-def _outputs(node: Node) -> Iterator[tuple[str, bool]]:
+def _taken(graph: PGraph) -> Iterator[Ref]:
+    """What nodes, and the workflow's outputs, refer to."""
+    for node in graph.nodes:
+        results = node.results.values() if isinstance(node, Region) else ()
+        yield from (one for one in (*node.inputs.values(), *results) if isinstance(one, Ref))
+    yield from (out.ref for out in graph.outputs)
+
+
+def _outputs(node: Node) -> Iterator[tuple[str, str]]:
     own = node.results if isinstance(node, Region) else OPERATIONS[node.operation].outputs
     for name in own:
         port = output_port(node, name)
-        yield name, port is not None and port.is_list
+        yield name, port.type if port is not None else ""
 
 
 def _unknown(text: str, name: str, names: Sequence[str]) -> str:

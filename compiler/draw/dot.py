@@ -5,9 +5,21 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from html import escape
 
-from teola.compiler.draw.view import MARKS, MEANINGS, Box, Engine, Line, Mark, Style, View, marks_of
+from teola.compiler.draw.view import (
+    MARKS,
+    MEANINGS,
+    Box,
+    Engine,
+    Frame,
+    Line,
+    Mark,
+    Style,
+    View,
+    marks_of,
+)
 
 COLOURS = {
     "llm": "#f6c28b",
@@ -27,9 +39,9 @@ LINES: dict[Style, tuple[str, str]] = {
     "hint": ("#2a9d8f", "style=dashed, arrowhead=onormal"),
 }
 """Style of a line -> its colour (a stream's is a double line), and what else tells it apart."""
-MARKED: dict[Mark, str] = {"added": "#1a7f37", "changed": "#bf5f00", "removed": "#d1242f"}
+MARKED: dict[Mark, str] = {"added": "#009e73", "changed": "#e08a00", "removed": "#1c2129"}
 LIT = "#b8002e"
-"""The colours of marks and of the critical path."""
+"""The colours of marks and of the critical path, to be told apart without red and green as well."""
 
 FRAMES = {"module": "rounded", "region": '"dashed,rounded"'}
 MOST_ACROSS = 12
@@ -50,17 +62,20 @@ def _dot(view: View) -> Iterator[str]:
     yield '        fontsize=12, height=0.4, margin="0.12,0.04"];'
     yield '  edge [fontname="Helvetica", fontsize=9, fontcolor="#666666", arrowsize=0.7];'
     several = {kind for kind, names in _names_by_kind(view).items() if len(names) > 1}
-    yield from _boxes(view, "", "  ", several)
+    yield from _boxes(view, "", "  ", several, downwards=downwards)
     titles = {box.id: box.title for box in view.boxes}
+    notes = {box.id: box.note.split(", ") for box in view.boxes}
     entering = Counter(line.target for line in view.lines)
-    for line in view.lines:
+    for line in (_said_once(line, notes[line.target]) for line in view.lines):
         same = line.ports == (titles[line.source],)
         needless = same or entering[line.target] == 1 or line.style == "again"
         yield "  " + _line(line, () if needless else line.ports, "e" if downwards else "n")
     yield "}"
 
 
-def _boxes(view: View, frame: str, indent: str, several: set[str]) -> Iterator[str]:
+def _boxes(
+    view: View, frame: str, indent: str, several: set[str], *, downwards: bool
+) -> Iterator[str]:
     """Boxes and frames inside ``frame``; engines of a kind with ``several`` are named."""
     for box in view.boxes:
         if box.frame == frame:
@@ -69,10 +84,25 @@ def _boxes(view: View, frame: str, indent: str, several: set[str]) -> Iterator[s
         if inner.parent == frame:
             colour = LINES["again"][0] if inner.kind == "region" else "#bbbbbb"
             yield f"{indent}subgraph {_quote('cluster_' + inner.id)} {{"
-            yield f"{indent}  label={_label(inner.title, inner.note, ' ')}; labeljust=l;"
+            label = _label(inner.title, inner.note, " ")
+            above = '""' if downwards else label
+            yield f"{indent}  label={above}; labeljust=l;"
             yield f'{indent}  fontsize=12; style={FRAMES[inner.kind]}; color="{colour}";'
-            yield from _boxes(view, inner.id, indent + "  ", several)
+            if downwards:
+                yield from _title(view, inner, label, indent + "  ")
+            yield from _boxes(view, inner.id, indent + "  ", several, downwards=downwards)
             yield f"{indent}}}"
+
+
+def _title(view: View, frame: Frame, label: str, indent: str) -> Iterator[str]:
+    """A frame's name as a node above what is in it: lines run around nodes, but across labels."""
+    own = dict.fromkeys(box.id for box in view.boxes if box.frame == frame.id)
+    entered = {line.target for line in view.lines if line.source in own and line.style != "again"}
+    inner = [f"title:{one.id}" for one in view.frames if one.parent == frame.id]
+    title = _quote(f"title:{frame.id}")
+    yield f'{indent}{title} [shape=plaintext, style="", height=0.2, margin="0,0", label={label}];'
+    for below in (*inner, *(box for box in own if box not in entered)):
+        yield f"{indent}{title} -> {_quote(below)} [style=invis, weight=0];"
 
 
 def _box(box: Box, several: set[str]) -> str:
@@ -126,6 +156,12 @@ def _line(line: Line, ports: Sequence[str], side: str) -> str:
     rest = rest.removeprefix(", ")
     looks = f'color="{colour}"{rest and f", {rest}"}{label}'
     return f"{_quote(line.source)}{at} -> {_quote(line.target)}{at} [{looks}];"
+
+
+def _said_once(line: Line, notes: Sequence[str]) -> Line:
+    """The line without its group where the box says that it takes so many at a time: fewer words
+    beside arrows, which Graphviz puts across the names of frames."""
+    return replace(line, group=None) if f"groups of {line.group}" in notes else line
 
 
 def _words(line: Line, ports: Sequence[str]) -> str:
@@ -189,12 +225,13 @@ def _arrows(view: View) -> Iterator[str]:
 def _marks(view: View) -> Iterator[str]:
     """What marks mean, and which path is lit."""
     used = marks_of(view)
-    meanings = [(MARKED[mark], meaning) for mark, meaning in MARKS.items() if mark in used]
+    meanings = [(MARKED[mark], meaning, mark) for mark, meaning in MARKS.items() if mark in used]
     if any(box.lit for box in view.boxes):
-        meanings.append((LIT, "critical path"))
-    for colour, meaning in meanings:
+        meanings.append((LIT, "critical path", ""))
+    for colour, meaning, mark in meanings:
+        dashed = ' style="dashed"' if mark == "removed" else ""
         yield (
-            f'<td border="2" color="{colour}" width="18"></td>'
+            f'<td border="2" color="{colour}" width="18"{dashed}></td>'
             f'<td><font point-size="10">{meaning}  </font></td>'
         )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 from teola.compiler.cost.critical_path import critical_path
 from teola.compiler.cost.estimate import estimate
@@ -14,8 +15,8 @@ from teola.compiler.graph.egraph import EGraph, Task
 from teola.compiler.graph.expand import expand
 from teola.compiler.graph.pgraph import PGraph
 
-MOST_TASKS = 150
-"""Above this, what a primitive does in one iteration is drawn as one box."""
+MOST_ALIKE = 4
+"""A longer run of equal tasks is drawn as one box."""
 
 
 def task_view(graph: PGraph, sizes: Sizes | None = None, profiles: Profiles | None = None) -> View:
@@ -26,15 +27,14 @@ def task_view(graph: PGraph, sizes: Sizes | None = None, profiles: Profiles | No
 
 
 def egraph_view(egraph: EGraph, critical: frozenset[str] = frozenset()) -> View:
-    """Draw every task, those of ``critical`` lit; of very many, those of one primitive in one
-    iteration as one box."""
-    many = len(egraph.tasks) > MOST_TASKS
-    name: Callable[[Task], str] = _together if many else _alone
-    counts = Counter(name(task) for task in egraph.tasks if task.form != "join")
-    lit = {name(task) for task in egraph.tasks if task.id in critical}
+    """Draw every task, those of ``critical`` lit; where they are more than a few, equal ones as one
+    box."""
+    names = _names(egraph)
+    counts = Counter(names[task.id] for task in egraph.tasks if task.form != "join")
+    lit = {names[task] for task in critical}
     boxes: dict[str, Box] = {}
     for task in egraph.tasks:
-        box_id = name(task)
+        box_id = names[task.id]
         if box_id not in boxes:
             note = _note(task) if counts[box_id] <= 1 else f"{counts[box_id]} tasks"
             title = box_id.removeprefix(f"{task.module}.")
@@ -46,12 +46,41 @@ def egraph_view(egraph: EGraph, critical: frozenset[str] = frozenset()) -> View:
         Frame(f"module:{module}", module, egraph.graph.modules.get(module, ""), "module")
         for module in dict.fromkeys(task.module for task in egraph.tasks if task.module)
     )
-    lines = joined(line for line in _lines(egraph, name, lit) if line.source != line.target)
+    lines = joined(line for line in _lines(egraph, names, lit) if line.source != line.target)
     return View(egraph.graph.name, (*boxes.values(), *ends), frames, lines)
 
 
-def _alone(task: Task) -> str:
-    return task.id
+def _names(egraph: EGraph) -> dict[str, str]:
+    """Task -> its box: its own, or that of a long run."""
+    names = {task.id: task.id for task in egraph.tasks}
+    for run in _runs(egraph):
+        if len(run) > MOST_ALIKE:
+            name = f"{run[0].id}..{run[-1].group}"
+            names |= dict.fromkeys((task.id for task in run), name)
+    return names
+
+
+def _runs(egraph: EGraph) -> Iterator[list[Task]]:
+    """Tasks of one primitive that follow each other: one ends where something else begins with it,
+    so that what is streamed is still seen."""
+    alike: dict[str, list[Task]] = {}
+    waiting: dict[str, set[str]] = {task.id: set() for task in egraph.tasks}
+    for task in egraph.tasks:
+        if task.form != "join":
+            alike.setdefault(_together(task), []).append(task)
+    for task in egraph.tasks:
+        many = len(alike.get(_together(task), ())) > MOST_ALIKE
+        for other in task.after:
+            waiting[other].add(_together(task) if many else task.id)
+    for name, tasks in alike.items():
+        run = tasks[:1]
+        for before, task in pairwise(tasks):
+            ended, ends = waiting[before.id] - {name}, waiting[task.id] - {name}
+            if ended and ended != ends:
+                yield run
+                run = []
+            run.append(task)
+        yield run
 
 
 def _together(task: Task) -> str:
@@ -71,13 +100,13 @@ def _engines(egraph: EGraph, task: Task) -> tuple[Engine, ...]:
     return (Engine(task.engine, str(egraph.graph.engines.get(task.engine, {}).get("kind", ""))),)
 
 
-def _lines(egraph: EGraph, name: Callable[[Task], str], lit: set[str]) -> Iterator[Line]:
+def _lines(egraph: EGraph, names: Mapping[str, str], lit: set[str]) -> Iterator[Line]:
     for task in egraph.tasks:
         for other in task.after:
-            one, two = name(egraph.by_id[other]), name(task)
+            one, two = names[other], names[task.id]
             yield Line(one, two, "data", lit=one in lit and two in lit)
         for other in task.warmed_by:
-            yield Line(name(egraph.by_id[other]), name(task), "hint")
+            yield Line(names[other], names[task.id], "hint")
     for out, tasks in egraph.outputs.items():
         for last in tasks:
-            yield Line(name(egraph.by_id[last]), f"out:{out}", "data")
+            yield Line(names[last], f"out:{out}", "data")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from teola.compiler.api import Compilation
 from teola.compiler.cost.sizes import Sizes, measured_sizes
 from teola.compiler.errors import CompileError
 from teola.compiler.explain.explanation import Compared, RunFact
@@ -56,19 +57,36 @@ def _compared(
     }
 
 
-def read_run(path: Path, graph: PGraph) -> FinishedRun:
-    """Read the result of a run of ``graph``.
+def read_run(path: Path, compilation: Compilation) -> FinishedRun:
+    """Read the result of a run of what was compiled.
 
     Raises:
-        CompileError: the file cannot be read, holds no result, or one of another workflow.
+        CompileError: the file cannot be read, holds no result, or one of another plan.
     """
-    entries, plain = _timeline(path)
-    if not any(one["primitive"] in graph.by_id for one in entries):
-        ran = ", ".join(dict.fromkeys(str(one["primitive"]) for one in entries[:4]))
-        raise CompileError(
-            f"{path}: a run of another workflow than {graph.name}: it ran {ran or 'nothing'}, …"
+    plain = _result(path)
+    if (wrong := _mismatch(plain.get("plan"), compilation)) is not None:
+        raise CompileError(f"{path}: {wrong}")
+    return finished_run(plain, compilation.plan.graph)
+
+
+def _mismatch(ran: object, compilation: Compilation) -> str | None:
+    """Why a run that says this of its plan is none of what was compiled."""
+    plan, options = compilation.plan, compilation.options
+    if not isinstance(ran, dict) or not ran.keys() >= {"name", "options", "fingerprint"}:
+        return "the run does not say of which plan it is: run the workflow again"
+    if ran["name"] != plan.name:
+        return f"a run of another workflow than {plan.name}: of {ran['name']}"
+    if ran["fingerprint"] == plan.fingerprint:
+        return None
+    if ran["options"] != options:
+        return (
+            f"a run of another plan: it was made with {ran['options']}, this is {options}: give "
+            "the options that the run was made with"
         )
-    return finished_run(plain, graph)
+    return (
+        f"a run of another plan of {plan.name}, also of {options}: give the --set and --profile "
+        "that the run was made with, or run the workflow again if it has changed since"
+    )
 
 
 def finished_run(plain: Mapping[str, Any], graph: PGraph) -> FinishedRun:
@@ -85,7 +103,7 @@ def finished_run(plain: Mapping[str, Any], graph: PGraph) -> FinishedRun:
     return FinishedRun(measured_sizes(plain, graph), total_ms, modules, primitives)
 
 
-def _timeline(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _result(path: Path) -> dict[str, Any]:
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -100,7 +118,8 @@ def _timeline(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
             f"{path}: not the result of a run: it has no timeline; write one with "
             f"`teola run … --json > {path}`"
         )
-    return entries, plain
+    found: dict[str, Any] = plain
+    return found
 
 
 def _is_entry(entry: object) -> bool:

@@ -5,11 +5,13 @@ Passes, verifier, text form and runtime read this one table; nothing else lists 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from teola.compiler.graph.pgraph import Node, Primitive, Ref
+from teola.compiler.spelling import nearest
+from teola.compiler.types import SCALARS
 
 Kind = Literal["map", "scan", "gather", "whole"]
 Combine = Literal["concat", "sum", "unit"]
@@ -248,11 +250,33 @@ def register_operation(operation: Operation) -> None:
     """Add a plug-in's operation to the table.
 
     Raises:
-        ValueError: an operation of that name exists.
+        ValueError: an operation of that name exists, or a port says what no port can.
     """
     if operation.name in OPERATIONS:
         raise ValueError(f"operation {operation.name!r} exists already")
+    for where, what, word, known in _words(operation):
+        if word not in known:
+            near = nearest(word, known)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise ValueError(
+                f"operation {operation.name!r}, {where}: there is no {what} {word!r}; there are: "
+                f"{', '.join(known)}{hint}"
+            )
     OPERATIONS[operation.name] = operation
+
+
+def _words(operation: Operation) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
+    """The words by which passes know the ports: where, what, the word, and those that there are."""
+    inputs = [(f"input {name!r}", port) for name, port in operation.inputs.items()]
+    for where, port in inputs + ([("extra", operation.extra)] if operation.extra else []):
+        yield where, "kind", port.kind, get_args(Kind)
+    for name, out in operation.outputs.items():
+        item = out.type
+        while item.startswith("list<") and item.endswith(">"):
+            item = item.removeprefix("list<").removesuffix(">")
+        yield f"output {name!r}", "type", item, (*SCALARS, "state", "T", "list<…>")
+        yield f"output {name!r}", "combine", out.combine, get_args(Combine)
+        yield f"output {name!r}", "length", out.length, get_args(Length)
 
 
 def input_port(operation: Operation, name: str) -> In | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from time import perf_counter
 
@@ -18,6 +18,7 @@ from teola.compiler.passes.prune_order import PruneOrder
 from teola.compiler.passes.remove_dead import RemoveDead
 from teola.compiler.passes.report import PassReport
 from teola.compiler.passes.split_prefill import SplitPrefill
+from teola.compiler.spelling import nearest
 
 DEFAULT_PIPELINE: tuple[Pass, ...] = (
     PruneOrder(),
@@ -145,8 +146,7 @@ def choose_passes(
     if level not in LEVELS:
         raise CompileError(f"there is no level -{level}; there are: -{', -'.join(LEVELS)}")
     for name in disable:
-        if name not in PASSES:
-            raise CompileError(f"there is no pass {name!r}; there are: {', '.join(PASSES)}")
+        _kind(name)
     chosen = LEVELS[level] if passes is None else tuple(passes)
     return tuple(step for step in chosen if step.name not in disable)
 
@@ -169,17 +169,50 @@ def parse_pipeline(text: str) -> tuple[Pass, ...]:
 
 
 def _step(name: str, options: str) -> Pass:
-    kind = PASSES.get(name)
-    if kind is None:
-        raise CompileError(f"there is no pass {name!r}; there are: {', '.join(PASSES)}")
+    kind = _kind(name)
     known = {option.name.replace("_", "-"): option.name for option in fields(kind)}
     values: dict[str, int | str] = {}
     for setting in filter(None, (part.strip() for part in options.split(","))):
         key, _, value = (part.strip() for part in setting.partition("="))
         if key not in known:
             have = ", ".join(known) or "none"
-            raise CompileError(f"the pass {name} has no option {key!r}; it has: {have}")
+            hint = _hint(key, known)
+            raise CompileError(f"the pass {name} has no option {key!r}; it has: {have}{hint}")
         if known[key] in values:
             raise CompileError(f"the pass {name}: {key} is given twice")
         values[known[key]] = int(value) if _NUMBER.fullmatch(value) else value
     return kind(**values)
+
+
+def _kind(name: str) -> type[Pass]:
+    if name not in PASSES:
+        have, hint = ", ".join(PASSES), _hint(name, PASSES)
+        raise CompileError(f"there is no pass {name!r}; there are: {have}{hint}")
+    return PASSES[name]
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    near = nearest(word, known)
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def options_text(passes: Sequence[Pass]) -> str:
+    """The shortest options that ask for these passes: ``-O2``, ``-O2 --disable split-prefill``,
+    ``-p prune-order``."""
+    texts = []
+    for level, own in LEVELS.items():
+        if tuple(passes) == tuple(step for step in own if step in passes):
+            without = "".join(f" --disable {step.name}" for step in own if step not in passes)
+            texts.append(f"-{level}{without}")
+    texts.append(f"-p {','.join(map(_pass_text, passes))}")
+    return min(texts, key=len)
+
+
+def _pass_text(step: Pass) -> str:
+    """A pass as ``parse_pipeline`` reads it, with the options that are not its default."""
+    options = ",".join(
+        f"{option.name.replace('_', '-')}={getattr(step, option.name)}"
+        for option in fields(step)
+        if getattr(step, option.name) != option.default
+    )
+    return f"{step.name}{{{options}}}" if options else step.name

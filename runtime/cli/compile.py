@@ -127,4 +127,4 @@ def _summary(plan: Plan) -> str:
     modules = len({node.module for node in plan.graph.nodes})
     changed = [report.name for report in plan.reports if report.changed]
     rewrites = f", rewritten by {', '.join(changed)}" if changed else ""
-    return f"{modules} modules, {len(plan.graph.nodes)} primitives (-{plan.level}{rewrites})"
+    return f"{modules} modules, {len(plan.graph.nodes)} primitives ({plan.options}{rewrites})"

@@ -49,7 +49,7 @@ def explained(
         CompileError: a size or the run's file cannot be used.
     """
     given = parse_sizes(assume, compiled.source)
-    finished = read_run(run, compiled.plan.graph) if run is not None else None
+    finished = read_run(run, compiled) if run is not None else None
     return explain(compiled, given, finished, with_bound=with_bound)
 
 
@@ -274,7 +274,10 @@ def _costs(
 def _table(*columns: tuple[str, str]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name, side in columns:
-        table.add_column(name, justify="right" if side else "left", no_wrap=bool(side))
+        if side:
+            table.add_column(name, justify="right", no_wrap=True)
+        else:
+            table.add_column(name, overflow="fold")
     return table
 
 

@@ -72,10 +72,12 @@ def _title(operation: str, engine: str) -> str:
 
 
 def _table(measured: Sequence[Measured]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
     for name in COLUMNS:
-        text = name in ("operation", "engine")
-        table.add_column(name, justify="left" if text else "right", no_wrap=not text)
+        if name in ("operation", "engine"):
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
     for one in measured:
         table.add_row(*(Text(printable(cell)) for cell in _cells(one)))
     return table

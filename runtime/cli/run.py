@@ -71,7 +71,7 @@ def run(
         bool,
         typer.Option(
             "--json",
-            help="Write one JSON object: outputs, run_id, timeline, usage, warnings.",
+            help="Write one JSON object: outputs, run_id, plan, timeline, usage, warnings.",
             show_default=False,
         ),
     ] = False,

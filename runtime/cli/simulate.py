@@ -200,5 +200,5 @@ def _timeline(
     chronicle = Chronicle()
     report = load(applications, replicas=counts, observers=[chronicle])
     story = chronicle.story(chronicle.median() if query is None else query)
-    level = next(one.level for one in report.applications if one.name == story.workflow)
-    return query_picture(story, f"{story.workflow} -{level}, {report.policy}", span)
+    options = next(one.options for one in report.applications if one.name == story.workflow)
+    return query_picture(story, f"{story.workflow} {options}, {report.policy}", span)

@@ -17,7 +17,7 @@ def table(report: Report) -> str:
 
 def _lines(report: Report) -> Iterator[str]:
     failed = ", ".join(f"{count} {code}" for code, count in report.failures.items())
-    names = ", ".join(f"{one.name} -{one.level}" for one in report.applications)
+    names = ", ".join(f"{one.name} {one.options}" for one in report.applications)
     yield (
         f"{names}, {report.policy}: {report.queries} queries "
         f"in {report.seconds:.1f} s, {report.throughput:.3g} a second"

@@ -29,4 +29,5 @@ def stopped_after(compiled: Compilation, name: str) -> Compilation:
         raise CommandError(f"--until {name}: {what}; those that run: {have}{hint}")
     at = next(i for i, step in enumerate(compiled.steps) if step.by.name == name)
     steps = compiled.steps[: at + 1]
-    return replace(compiled, steps=steps, plan=replace(compiled.plan, graph=steps[-1].after))
+    plan = replace(compiled.plan, graph=steps[-1].after)
+    return replace(compiled, steps=steps, plan=plan, until=name)

@@ -141,11 +141,12 @@ def viz(
         compiled = read_compilation(
             file, level=level, passes=passes, disable=disable, sets=sets, profile=profile
         )
+        sizes = _sizes(compiled, assume, run)
         before = compiled.source if changes else None
         if until is not None:
             compiled = stopped_after(compiled, until)
             before = compiled.steps[-1].before if changes else None
-        drawn = _draw(compiled, form, view or View.module, _sizes(compiled, assume, run), before)
+        drawn = _draw(compiled, form, view or View.module, sizes, before)
         if output is not None:
             write_file(output, drawn)
             say(f"wrote {output}")
@@ -159,7 +160,7 @@ def _sizes(compiled: Compilation, assume: Sequence[str], run: Path | None) -> Si
     from teola.compiler.explain import read_run
 
     given = parse_sizes(assume, compiled.source)
-    return read_run(run, compiled.plan.graph).sizes.updated(given) if run is not None else given
+    return read_run(run, compiled).sizes.updated(given) if run is not None else given
 
 
 def _draw(

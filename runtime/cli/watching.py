@@ -110,7 +110,7 @@ def show_timeline(
 
 
 def _predicted(result: RunResult, profile: Path | None) -> RunFact | None:
-    if result.graph is None:
+    if result.plan is None:
         return None
     try:
         return result.predicted(profile)

@@ -224,7 +224,6 @@ class Query:
             timeline_of(self.runs, self.hints, self.began_s, self.now()),
             usage,
             truncated,
-            graph=self.blueprint.graph,
         )
 
     def _end(self, result: RunResult | None, error: RunError | None) -> None:

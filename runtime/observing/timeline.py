@@ -159,7 +159,7 @@ def _modules(
             grouped[entry.module, entry.primitive].append(entry)
     modules: dict[str, list[Row]] = defaultdict(list)
     for (module, primitive), entries in grouped.items():
-        node = result.graph.by_id.get(primitive) if result.graph is not None else None
+        node = result.plan.graph.by_id.get(primitive) if result.plan is not None else None
         streams = _takes_streams(node) or getattr(node, "operation", None) in SCANS
         if entries[0].engine is None and streams:
             continue  # between its first item and its last it mostly waits

@@ -47,7 +47,7 @@ def latency_plot(report: Report) -> str:
 
 
 def _title(report: Report) -> str:
-    names = ", ".join(f"{one.name} -{one.level}" for one in report.applications)
+    names = ", ".join(f"{one.name} {one.options}" for one in report.applications)
     failed = report.queries - report.done
     return f"{names}, {report.policy}: latency of {report.queries} queries" + (
         f", {failed} failed (crosses)" if failed else ""

@@ -103,10 +103,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class ApplicationReport(Outcome):
-    """What became of the queries of one application: ``level`` is that of its plan."""
+    """What became of the queries of one application: ``options`` are those of its plan."""
 
     name: str
-    level: str
+    options: str
 
 
 @dataclass(frozen=True)

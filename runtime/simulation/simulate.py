@@ -176,8 +176,8 @@ class _Crowd:
 
     def report(self, seconds: float) -> ApplicationReport:
         outcome = Outcome.of(self.samples, self.failures, self.first_tokens, seconds)
-        level = self.application.plan.level
-        return ApplicationReport(**vars(outcome), name=self.application.name, level=level)
+        options = self.application.plan.options
+        return ApplicationReport(**vars(outcome), name=self.application.name, options=options)
 
 
 def _now() -> float:

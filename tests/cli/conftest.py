@@ -45,7 +45,7 @@ def plan_of(*outputs: tuple[str, str]) -> Plan:
             Primitive("answer.x", "take", module="answer"),
         ),
     )
-    return Plan(graph, "O1")
+    return Plan(graph, "-O1")
 
 
 class ScriptedRunner:

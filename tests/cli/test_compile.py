@@ -1,6 +1,7 @@
 """``teola compile`` and ``teola viz``: plans, text and pictures in the right places."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -47,6 +48,24 @@ def test_levels_and_passes_are_obeyed(teola_command, graph):
     assert "order" not in pruned
     assert "%c.take" in pruned
     assert "%c.take" not in teola_command("compile", graph, "--emit", "text").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (["-O1"], "-O1"),
+        (["-p", ""], "-O0"),
+        (["-p", "prune-order"], "-p prune-order"),
+        (["-p", "prune-order,split-prefill{ahead=2}"], "-p prune-order,split-prefill{ahead=2}"),
+        (["--disable", "split-prefill"], "-O2 --disable split-prefill"),
+        (["-O0", "-p", "prune-order,deduplicate,remove-dead"], "-O1"),
+    ],
+)
+def test_a_plan_says_which_passes_ran(teola_command, graph, tmp_path, words, options):
+    """As the shortest options that ask for them; so does the summary."""
+    done = teola_command("compile", graph, *words, "-o", tmp_path / "tiny.plan.json")
+    assert re.search(r" \((.*?)(, rewritten by .*)?\)$", done.stderr)[1] == options
+    assert json.loads((tmp_path / "tiny.plan.json").read_text("utf-8"))["options"] == options
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from teola.compiler.api import compile_workflow
 from teola.compiler.graph.text import parse_graph, print_graph
 from teola.compiler.source import Source
 from teola.runtime.cli.application import teola
 
 FOLDER = Path(__file__).resolve().parent.parent / "golden" / "explain"
+OPTIONS = "rag.yaml --profile profile.json --disable split-prefill"
 CASES = {
     "rag": "rag.yaml --profile profile.json --assume documents=4 --bound",
-    "rag_run": "rag.yaml --profile profile.json --disable split-prefill --run run.json",
+    "rag_run": f"{OPTIONS} --run run.json",
     "rag_level_0": "rag.yaml --profile profile.json -O0",
     "replicas": "rag.yaml --profile profile.json --assume documents=40 --bound -O1"
     " --set engines.embedder.replicas=2 --set engines.reranker.replicas=3",
@@ -101,8 +103,7 @@ def test_gains_of_passes_add_up():
 
 def test_sizes_say_where_they_come_from():
     """A run's sizes are measured, those of the command line come before them."""
-    words = "rag.yaml --profile profile.json --disable split-prefill"
-    facts = explained(f"{words} --run run.json --assume chunks.chunk:chunks=50")["sizes"]
+    facts = explained(f"{OPTIONS} --run run.json --assume chunks.chunk:chunks=50")["sizes"]
     sizes = {one["name"]: one for one in facts}
     assert (sizes["documents"]["items"], sizes["documents"]["origin"]) == (4, "measured")
     assert sizes["chunks.chunk:chunks"]["items"] == 50
@@ -120,8 +121,7 @@ def test_an_answer_of_fixed_length_is_not_assumed():
 
 def test_a_run_is_compared_in_total_and_by_module():
     """By when a module has ended; the error is the share by which the prediction is late."""
-    words = "rag.yaml --profile profile.json --disable split-prefill --run run.json"
-    run = explained(words)["run"]
+    run = explained(f"{OPTIONS} --run run.json")["run"]
     assert run["total"]["measured_ms"] == 3000.0
     assert set(run["modules"]) == {"chunks", "indexed", "expand", "found", "best", "answer"}
     assert run["modules"]["found"]["measured_ms"] == 520.0
@@ -164,6 +164,10 @@ def test_costs_are_sorted_by_what_they_are_worth():
         ("rag.yaml --until prune-oder", "did you mean 'prune-order'?"),
         ("rag.yaml -O0 --until prune-order", "it does not run here; those that run: none"),
         ("rag.yaml --disable polish", "error: there is no pass 'polish'"),
+        ("rag.yaml --disable split-prefil", "; did you mean 'split-prefill'?"),
+        ("rag.yaml -p prune-oder", "; did you mean 'prune-order'?"),
+        ("rag.yaml --profile nope.json", "error: nope.json: the profile cannot be read: No such"),
+        ("rag.yaml --assume expand.prefill:state=3", "names nothing of this workflow"),
         (
             "rag.yaml --assume document=4",
             "names nothing of this workflow: did you mean 'documents'",
@@ -175,6 +179,18 @@ def test_costs_are_sorted_by_what_they_are_worth():
         ("rag.yaml --run rag.yaml", "error: rag.yaml: no JSON: "),
         ("rag.yaml --run profile.json", "error: profile.json: not the result of a run"),
         ("twins.pgraph --run run.json", "error: run.json: a run of another workflow than twins"),
+        (
+            "rag.yaml --run run.json",
+            "made with -O2 --disable split-prefill, this is -O2: give the options that the run",
+        ),
+        (
+            f"{OPTIONS} --until prune-order --json --run run.json",
+            "this is -O2 --disable split-prefill --until prune-order: give",
+        ),
+        (
+            f"{OPTIONS} --set engines.embedder.replicas=2 --run run.json",
+            "of rag, also of -O2 --disable split-prefill: give the --set and --profile that",
+        ),
         ("rag.yaml --until prune-order --bound", "error: --until and --print-after-all print gra"),
     ],
 )
@@ -186,7 +202,57 @@ def test_bad_input_ends_with_2_and_a_message(words, message):
     assert "Traceback" not in done.stderr
 
 
+def test_sizes_can_be_given_for_what_somebody_takes():
+    """The message lists those, and no ports of other shapes of an answer."""
+    listed = said("rag.yaml --assume nothing=3").stderr.partition("can be given for: ")[2]
+    names = listed.strip().removesuffix(", …").split(", ")
+    assert {"documents", "expand.decode:lines", "expand.prefill"} < set(names)
+    assert not {"expand.decode:json_list", "expand.prefill:state", "expand.decode:bool"} & {*names}
+
+
+def test_a_run_is_of_what_is_explained_whatever_options_say_so(tmp_path):
+    """A run of a plan file is one of its workflow, and one with -p "" one with -O0; a comment or
+    an input's default change nothing, a run that does not say of which plan it is is refused."""
+    graph = """graph tiny
+input queries: list<text> = ["a", "b"]
+%a.distinct = distinct items=%inputs:queries @a
+%b.take = take items=%a.distinct:items {count = 2} @b
+order %a.distinct -> %b.take
+output found: list<text> = %b.take:items
+"""
+    (tmp_path / "tiny.pgraph").write_text(graph, encoding="utf-8")
+    call, file = CliRunner().invoke, str(tmp_path / "tiny.pgraph")
+    runs = {name: tmp_path / f"{name}.json" for name in ("default", "chain", "nameless")}
+    call(teola, ["compile", file, "-o", str(tmp_path / "tiny.plan.json")])
+    runs["default"].write_text(
+        call(teola, ["run", str(tmp_path / "tiny.plan.json"), "--json", "-q"]).stdout
+    )
+    chain = call(teola, ["run", file, "--json", "-q", "-p", ""]).stdout
+    runs["chain"].write_text(chain)
+    runs["nameless"].write_text(json.dumps(json.loads(chain) | {"plan": None}))
+    (tmp_path / "tiny.pgraph").write_text("# new\n" + graph.replace('"b"]', '"c"]'), "utf-8")
+
+    def told(run, *options):
+        return call(teola, ["explain", file, "--run", str(runs[run]), *options])
+
+    assert told("default").exit_code == told("chain", "-O0").exit_code == 0
+    assert "it was made with -O0, this is -O2: give the options" in told("chain").stderr
+    assert "it was made with -O2, this is -O0: give the options" in told("default", "-O0").stderr
+    assert "does not say of which plan it is: run the workflow again" in told("nameless").stderr
+
+
+def stamp() -> None:
+    """Let the run be one of the plan that the cases compile."""
+    made = compile_workflow(
+        FOLDER / "rag.yaml", disable=["split-prefill"], profile=FOLDER / "profile.json"
+    )
+    run = FOLDER / "run.json"
+    result = json.loads(run.read_text(encoding="utf-8")) | {"plan": made.identity()}
+    run.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
 if __name__ == "__main__":
+    stamp()
     for name, line in CASES.items():
         written = said(line)
         if written.exit_code:

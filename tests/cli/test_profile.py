@@ -35,6 +35,9 @@ outputs:
 """
 
 
+HYBRID = "{chunks: chunks.chunks}\n    with: {mode: hybrid}"
+
+
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch):
     """Commands measure for a moment."""
@@ -78,6 +81,15 @@ def test_the_table_has_a_row_for_each_operation(teola_command, workflow):
     assert [row[0] for row in rows[:4]] == ["embed", "chunk", "ingest", "search"]
     assert "engine embedder: ready" in done.stderr
     assert "embed on embedder: done" in done.stderr
+
+
+def test_the_table_has_whole_names(teola_command, workflow):
+    """In 80 columns, those of the longest operations too."""
+    path = workflow()
+    path.write_text(path.read_text("utf-8").replace("{chunks: chunks.chunks}", HYBRID), "utf-8")
+    table = teola_command("profile", path, "--quick").stdout
+    assert "keyword_search " in table
+    assert "…" not in table
 
 
 def test_json_is_one_object(teola_command, workflow):

@@ -47,7 +47,7 @@ def test_json_has_everything_but_the_queries(teola_command):
     found = json.loads(done.stdout)
     assert found["policy"] == "fifo"
     (application,) = found["applications"]
-    assert (application["name"], application["level"]) == ("naive_rag", "O0")
+    assert (application["name"], application["options"]) == ("naive_rag", "-O0")
     assert found["queries"] == found["done"] == 20
     assert found["latency"]["p50"] <= found["latency"]["p99"] <= found["latency"]["most"]
     assert {engine["name"] for engine in found["engines"]} == {"embedder", "llm", "store"}
@@ -68,7 +68,7 @@ def test_a_plan_and_a_trace_are_taken(teola_command, tmp_path):
     done = teola_command("simulate", tmp_path / "rag.plan.json", *words)
     found = json.loads(done.stdout)
     (application,) = found["applications"]
-    assert (application["name"], application["level"]) == ("rag", "O1")
+    assert (application["name"], application["options"]) == ("rag", "-O1")
     assert application["queries"] == found["queries"] == 2
     assert found["bottleneck"] == "embedder"
 

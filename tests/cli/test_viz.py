@@ -95,6 +95,23 @@ def test_a_page_has_all_levels(teola_command, tmp_path):
         )
 
 
+@pytest.mark.parametrize(
+    ("words", "label"),
+    [
+        ((), "-O2"),
+        (("--disable", "split-prefill"), "-O2 --disable split-prefill"),
+        (("-p", ""), "-O0"),
+        (("--until", "prune-order"), "-O2 --until prune-order"),
+    ],
+)
+def test_a_page_says_which_passes_ran(teola_command, tmp_path, words, label):
+    """Beside the number of primitives, and over every picture of what came out."""
+    teola_command("viz", "naive_rag", *words, "-o", tmp_path / "d.html")
+    page = (tmp_path / "d.html").read_text("utf-8")
+    assert re.findall(r"primitives \((.*?)\)", page) == [label]
+    assert set(re.findall(r"<h2>After: (.*?),", page)) <= {label}
+
+
 def test_the_tasks_of_one_query(teola_command):
     """Unrolled, the critical path starred."""
     text = teola_command("viz", "naive_rag", "--level", "egraph").stdout
@@ -119,7 +136,8 @@ def test_sizes_are_those_that_were_given(teola_command, tmp_path):
 def test_sizes_are_those_of_a_run(teola_command, tmp_path):
     """As many tasks as the run had; what is typed comes before it."""
     golden = Path(__file__).parents[1] / "golden" / "explain"
-    words = ("viz", golden / "rag.yaml", "--run", golden / "run.json")
+    made_with = ("--profile", golden / "profile.json", "--disable", "split-prefill")
+    words = ("viz", golden / "rag.yaml", "--run", golden / "run.json", *made_with)
     text = teola_command(*words, "--level", "egraph").stdout
     documents = len(re.findall(r" chunks\.chunk#\d+ ", text))
     assert documents == next(
@@ -129,8 +147,12 @@ def test_sizes_are_those_of_a_run(teola_command, tmp_path):
     )
     text = teola_command(*words, "--level", "egraph", "--assume", "documents=2").stdout
     assert len(re.findall(r" chunks\.chunk#\d+ ", text)) == 2 != documents
+    until = teola_command(*words, "--level", "egraph", "--until", "prune-order")
+    assert until.exit_code == 0, until.stderr
     done = teola_command(*words)
     assert (done.exit_code, "--run says how one query" in done.stderr) == (2, True)
+    done = teola_command(*words, "-O1", "-o", "d.html")
+    assert (done.exit_code, "a run of another plan: it was made with -O2" in done.stderr) == (2, 1)
     done = teola_command("viz", "naive_rag", "--run", tmp_path / "none.json", "-o", "d.html")
     assert (done.exit_code, "none.json: cannot be read" in done.stderr) == (2, True)
 

@@ -598,7 +598,8 @@ def test_passes_gain_on_the_workflows(name):
 
 def test_sizes_are_read():
     """Items, tokens, and what a primitive's id alone means."""
-    graph = graph_of(PIPELINED.replace("EDGE", "").replace("GROUP", ""))
+    taken = "    %t.take = take items=%f.embed:embeddings @t\n"
+    graph = graph_of(PIPELINED.replace("EDGE", "").replace("GROUP", "") + taken)
     found = parse_sizes(
         [
             "texts = 4",
@@ -623,6 +624,9 @@ def test_sizes_are_read():
         ("texts=-1", "write NAME=N"),
         ("text=4", "did you mean 'texts'.*texts, .*question.*x.decode"),
         ("nothing:tokens=4", "names nothing of this workflow"),
+        ("x.prefill:state=3", "names nothing of this workflow"),
+        ("x.decode:json_list=3", "names nothing of this workflow: did you mean"),
+        ("f.embed=6", "names nothing of this workflow"),
     ],
 )
 def test_sizes_that_cannot_be(text, message):

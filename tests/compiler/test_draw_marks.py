@@ -8,7 +8,7 @@ from teola.compiler.draw import VIEWS, draw
 from teola.compiler.draw.marks import marked
 from teola.compiler.draw.modules import module_view
 from teola.compiler.draw.primitives import primitive_view
-from teola.compiler.draw.tasks import MOST_TASKS, egraph_view
+from teola.compiler.draw.tasks import MOST_ALIKE, egraph_view
 from teola.compiler.draw.view import View, lighted
 from teola.compiler.graph.expand import expand
 from teola.compiler.graph.text import parse_graph
@@ -66,10 +66,18 @@ def test_a_hint_is_a_line_of_its_own():
 
 def test_a_stream_is_a_double_line_that_names_its_group():
     """A line that brings a list whole is neither."""
+    for level, end in (("module", "m"), ("pgraph", "m.embed")):
+        assert f'"in:xs" -> "{end}" [color="#1f6feb:#ffffff:#1f6feb"' in draw(AFTER, "dot", level)
+        assert "#1f6feb" not in draw(BEFORE, "dot", level)
+    assert 'label="by 16"' in draw(AFTER, "dot", "module")
+    assert 'label="by' not in draw(BEFORE, "dot", "module")
+
+
+def test_a_group_is_said_once():
+    """By the box that takes it, not once more beside the arrow."""
     dot = draw(AFTER, "dot")
-    assert '"in:xs" -> "m.embed" [color="#1f6feb:#ffffff:#1f6feb"' in dot
-    assert 'label="by 16"' in dot
-    assert 'label="by' not in draw(BEFORE, "dot")
+    assert "groups of 16" in dot
+    assert "by 16" not in dot
 
 
 def test_streams_and_hints_are_seen_between_modules():
@@ -121,12 +129,12 @@ def test_marks_in_text():
 
 
 def test_marks_in_dot():
-    """Green is new, orange changed; red and dashed is gone and moves nothing."""
+    """Green is new, orange changed; black and dashed is gone and moves nothing."""
     dot = draw(AFTER, "dot", "pgraph", BEFORE)
-    assert '"m.embed" -> "n.prefill" [color="#d1242f", style=dashed, constraint=false]' in dot
+    assert '"m.embed" -> "n.prefill" [color="#1c2129", style=dashed, constraint=false]' in dot
     assert '"m.twin" [label=<twin<br/>' in dot
-    assert 'style="rounded,dashed", color="#d1242f"' in dot
-    assert 'color="#1a7f37:#ffffff:#1a7f37"' in dot
+    assert 'style="rounded,dashed", color="#1c2129"' in dot
+    assert 'color="#009e73:#ffffff:#009e73"' in dot
     assert ">gone  <" in dot
 
 
@@ -168,18 +176,64 @@ def test_the_tasks_of_a_query():
     assert {line.style for line in view.lines if line.target == "n.prefill"} == {"data", "hint"}
 
 
-def test_very_many_tasks_are_drawn_as_one():
-    """Those of one primitive in one iteration."""
+@pytest.mark.parametrize("number", [MOST_ALIKE, MOST_ALIKE + 1, 200])
+def test_more_than_a_few_tasks_are_drawn_as_one(number):
+    """A run of one primitive; others are what they were."""
     text = (
         HEAD
         + """%m.embed = embed texts=~%inputs:xs {engine = emb, group = 1} @m
+%n.wrap = wrap value=%inputs:q @n
 output o: list<embedding> = %m.embed:embeddings
+output p: list<text> = %n.wrap:items
 """
     )
-    egraph = expand(parse_graph(Source("g", text)), Sizes({"xs": MOST_TASKS + 1}))
+    egraph = expand(parse_graph(Source("g", text)), Sizes({"xs": number}))
     view = egraph_view(egraph)
     assert isinstance(view, View)
-    assert [box.note for box in view.boxes if box.id == "m.embed"] == [f"{MOST_TASKS + 1} tasks"]
+    found = {box.id: box.note for box in view.boxes if box.id.startswith("m.embed#")}
+    if number > MOST_ALIKE:
+        assert found == {f"m.embed#0..{number - 1}": f"{number} tasks"}
+    else:
+        assert len(found) == number
+    assert {"n.wrap", "out:o", "out:p"} < {box.id for box in view.boxes}
+
+
+def test_a_run_ends_where_something_begins_with_it():
+    """Each group of a consumer still begins with its own part of what is there."""
+    text = (
+        HEAD
+        + """%m.embed = embed texts=~%inputs:xs {engine = emb, group = 1} @m
+%m.ingest = ingest chunks=~%inputs:xs embeddings=~%m.embed:embeddings {engine = emb, group = 16} @m
+output o: collection = %m.ingest:collection
+"""
+    )
+    egraph = expand(parse_graph(Source("g", text)), Sizes({"xs": 34}))
+    lines = {(line.source, line.target) for line in egraph_view(egraph).lines}
+    assert lines >= {
+        ("m.embed#0..15", "m.ingest#0"),
+        ("m.embed#16..31", "m.ingest#1"),
+        ("m.embed#32", "m.ingest#2"),
+        ("m.embed#33", "m.ingest#2"),
+    }
+    assert ("m.embed#0..15", "m.ingest#1") not in lines
+
+
+def test_a_scan_is_cut_where_something_begins_with_it():
+    """Its tasks follow each other, and only the last of a group is waited for."""
+    text = (
+        HEAD
+        + """%m.own = distinct items=~%inputs:xs {group = 1} @m
+%n.embed = embed texts=~%m.own:items {engine = emb, group = 16} @n
+output o: list<embedding> = %n.embed:embeddings
+"""
+    )
+    egraph = expand(parse_graph(Source("g", text)), Sizes({"xs": 32}))
+    lines = [(line.source, line.target) for line in egraph_view(egraph).lines]
+    assert lines[:3] == [
+        ("m.own#0..15", "m.own#16..31"),
+        ("m.own#0..15", "n.embed#0"),
+        ("m.own#16..31", "n.embed#1"),
+    ]
 
 
 @pytest.mark.parametrize("level", list(VIEWS))

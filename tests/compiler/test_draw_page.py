@@ -21,7 +21,13 @@ from teola.compiler.draw.page.story import purpose, told
 from teola.compiler.draw.primitives import primitive_view
 from teola.compiler.graph.text import parse_graph
 from teola.compiler.passes.base import Context
-from teola.compiler.passes.pipeline import DEFAULT_PIPELINE, PASSES, Step, run_pipeline
+from teola.compiler.passes.pipeline import (
+    DEFAULT_PIPELINE,
+    PASSES,
+    Step,
+    parse_pipeline,
+    run_pipeline,
+)
 from teola.compiler.plan import Plan
 from teola.compiler.source import Source
 from tests.generators import pgraphs
@@ -35,7 +41,7 @@ def compiled(graph):
     result, reports = run_pipeline(
         graph, DEFAULT_PIPELINE, None, lambda *step: steps.append(Step(*step))
     )
-    return Compilation(Plan(result, "O2", reports), graph, tuple(steps), Context())
+    return Compilation(Plan(result, "-O2", reports), graph, tuple(steps), Context())
 
 
 def views(graph):
@@ -165,13 +171,22 @@ def test_a_page_says_what_the_passes_did():
     for name in ("prune-order", "pipeline-decode", "decompose-stages", "split-prefill"):
         assert f"<b>{name}</b>" in page
     assert "<b>deduplicate</b>" not in page
+    assert re.search(r'"pass idle">deduplicate <span class="time">nothing to do<', page)
     assert (
         "7 lines removed (order of the file only; 5 of them beside a line of data, not drawn)"
         in page
     )
     assert re.search(r"indexed\.ingest takes chunks \d+ items at a time", page)
     assert "answer.partial_prefill warms up answer.prefill with question" in page
-    assert re.search(r"is predicted to take <b>[\d.]+ s</b> instead of [\d.]+ s", page)
+    assert re.search(r"to take <b>[\d.]+ s</b> instead of [\d.]+ s: <b class=.saved", page)
+
+
+def test_less_than_a_percent_is_no_gain():
+    """Neither in words nor in colour."""
+    page = draw_page(compilation("advanced_rag", passes=parse_pipeline("pipeline-decode")))
+    assert "about the same as before the passes" in page
+    assert 'class="saved"' not in page
+    assert " % less" not in page
 
 
 def test_a_plan_has_no_steps(tmp_path):

@@ -4,6 +4,7 @@ import io
 import shlex
 from collections import Counter
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,6 +30,8 @@ from teola.compiler.passes.pipeline import (
     DEFAULT_PIPELINE,
     LEVELS,
     PASSES,
+    choose_passes,
+    options_text,
     parse_pipeline,
     run_pipeline,
 )
@@ -492,6 +495,33 @@ class Raises(Pass):
 
 
 @pytest.mark.parametrize(
+    ("inputs", "outputs", "message"),
+    [
+        (
+            {"x": In("mapp")},
+            {},
+            "input 'x': there is no kind 'mapp'; .*: map, scan, gather, whole; did you mean 'map'",
+        ),
+        (
+            {},
+            {"y": Out("list<text>", "concatt")},
+            "output 'y': there is no combine 'concatt'; .*concat, sum, unit; .* mean 'concat'",
+        ),
+        ({}, {"y": Out("list<text>", "concat", "sam")}, "no length 'sam'; .*did you mean 'same'"),
+        ({}, {"y": Out("list<txt>")}, "no type 'txt'; .*did you mean 'text'"),
+        ({}, {"y": Out("lst<text>")}, "no type 'lst<text>'; there are: text, .*list<…>"),
+    ],
+)
+def test_a_port_of_no_known_kind_is_refused(inputs, outputs, message):
+    """Else passes would leave it alone, and nobody would know why."""
+    with pytest.raises(ValueError, match=f"operation 'odd', .*{message}"):
+        register_operation(Operation("odd", None, inputs, outputs))
+    with pytest.raises(ValueError, match="operation 'odd', extra: there is no kind 'al'"):
+        register_operation(Operation("odd", None, {}, {}, extra=In("al")))
+    assert "odd" not in OPERATIONS
+
+
+@pytest.mark.parametrize(
     ("step", "message"),
     [
         (Breaks(), "the pass breaks broke the graph: .*%a.wrap: wrap needs the input 'value'"),
@@ -514,10 +544,30 @@ def test_pipelines_are_written_as_text():
     assert parse_pipeline("") == ()
 
 
+@given(st.data())
+def test_passes_are_told_by_the_shortest_options(data):
+    """Which choose the same passes again; -O2 is the default pipeline, and -O0 none."""
+    chosen = data.draw(st.lists(st.sampled_from([*DEFAULT_PIPELINE, PASSES["split-prefill"](7)])))
+    level, passes, disable = None, None, []
+    words = options_text(chosen).split(" ")
+    for option, value in pairwise([*words, ""]):
+        if option.startswith("-O"):
+            level = option[1:]
+        elif option == "-p":
+            passes = parse_pipeline(value)
+        elif option == "--disable":
+            disable.append(value)
+    assert choose_passes(level or "O2", passes, disable) == tuple(chosen)
+    assert options_text(DEFAULT_PIPELINE) == "-O2"
+    assert options_text(()) == "-O0"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("nothing", "no pass 'nothing'.*prune-order, deduplicate"),
+        ("prune-oder", "no pass 'prune-oder'; .*; did you mean 'prune-order'?"),
+        ("split-prefill{ahed=1}", "no option 'ahed'; .*; did you mean 'ahead'?"),
         ("prune-order{size=3}", "prune-order has no option 'size'; it has: none"),
         ("split-prefill{max_group=3}", "no option 'max_group'; it has: min-new-tokens, ahead"),
         ("split-prefill{ahead}", "ahead is a whole number of at least 0, not ''"),

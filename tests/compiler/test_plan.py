@@ -53,7 +53,7 @@ def damaged(plan, **changes):
 def test_a_plan_comes_back_as_it_was(graph):
     """Read back: the same graph, the same bytes."""
     made, reports = run_pipeline(graph, ())
-    text = Plan(made, "O0", reports, 12.5).to_json()
+    text = Plan(made, "-O0", reports, 12.5).to_json()
     again = load_plan(text, "p", None)
     assert again.graph == graph
     assert [node.line for node in again.graph.nodes] == [node.line for node in graph.nodes]
@@ -81,7 +81,7 @@ def test_a_plan_says_what_it_was_made_by(workflow):
     data = json.loads(compile_workflow(workflow).to_json())
     assert data["schema"] == "teola.plan/1"
     assert data["compiler"] == VERSION
-    assert data["level"] == "O2"
+    assert data["options"] == "-O2"
     assert data["profile"] == load_profiles().digest
     assert data["deadline_s"] == 90
     assert {entry["name"] for entry in data["passes"]} == set(PASSES)
@@ -127,7 +127,7 @@ def test_packaged_defaults_keep_their_package():
     gallery = Path(next(iter(find_spec("teola.workflows").submodule_search_locations))).resolve()
     ports = (InputPort("d", "list<document>", (["data", "data/x.md"],)),)
     graph = PGraph("g", ports, (OutputPort("o", "list<document>", Ref("inputs", "d")),), ())
-    data = json.loads(Plan(graph, "O0", base=gallery).to_json(Path("/")))
+    data = json.loads(Plan(graph, "-O0", base=gallery).to_json(Path("/")))
     assert data["inputs"][0]["default"] == [["teola.workflows:data", "teola.workflows:data/x.md"]]
     again = load_plan(json.dumps(data), "p", Path("/"))
     assert again.to_json(Path("/")) == json.dumps(data, indent=1) + "\n"
@@ -137,7 +137,7 @@ def test_paths_of_other_types_are_texts():
     """Only documents are paths: a text that looks like one stays as it is."""
     ports = (InputPort("t", "text", ("docs/a.txt",)),)
     graph = PGraph("g", ports, (), ())
-    data = json.loads(Plan(graph, "O0", base=Path("/somewhere")).to_json(Path("/")))
+    data = json.loads(Plan(graph, "-O0", base=Path("/somewhere")).to_json(Path("/")))
     assert data["inputs"][0]["default"] == ["docs/a.txt"]
 
 
@@ -166,7 +166,7 @@ def test_a_newer_plan_is_refused(workflow):
     [
         ({"nodes": 3}, "nodes", "expected a list, got the int 3"),
         ({"nodes": [{"id": "x"}]}, "nodes.0.inputs", "the key is missing"),
-        ({"level": None}, "level", r"expected a text, got nothing \(null\)"),
+        ({"options": None}, "options", r"expected a text, got nothing \(null\)"),
         ({"more": 1}, "more", "no plan has such a key"),
         ({"outputs": [{"name": "x", "type": "text"}]}, "outputs.0.ref", "the key is missing"),
         (
@@ -198,7 +198,7 @@ def test_a_plan_of_a_wrong_graph_is_refused():
     """A plan is verified like any graph."""
     graph = PGraph("g", (), (OutputPort("o", "text", Ref("gone", "text")),), ())
     with pytest.raises(GraphError, match="%gone:text does not exist"):
-        load_plan(Plan(graph, "O0").to_json(), "p", None)
+        load_plan(Plan(graph, "-O0").to_json(), "p", None)
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])

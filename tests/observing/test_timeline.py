@@ -176,9 +176,9 @@ async def test_the_prediction_stands_beside_what_was_measured(bench):
     assert found.total.measured_ms == max(one.measured_ms for one in found.modules.values())
 
 
-def test_a_result_without_a_graph_cannot_be_predicted():
+def test_a_result_without_a_plan_cannot_be_predicted():
     """As one that was made by hand."""
-    with pytest.raises(ValueError, match="needs the graph"):
+    with pytest.raises(ValueError, match="needs the plan"):
         RunResult({}, "r").predicted()
 
 

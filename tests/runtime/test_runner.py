@@ -71,10 +71,11 @@ async def test_warnings_come_before_the_work_and_with_the_result(bench):
 
 @virtual
 async def test_a_result_is_json(bench):
-    """`to_json` holds outputs, run id, timeline, usage and what was cut off."""
+    """`to_json` holds outputs, run id, plan, timeline, usage and what was cut off."""
     result = await bench.run(source(), passages=PASSAGES)
     data = json.loads(json.dumps(result.to_json()))
-    assert set(data) == {"outputs", "run_id", "timeline", "usage", "truncated", "warnings"}
+    assert set(data) == {"outputs", "run_id", "plan", "timeline", "usage", "truncated", "warnings"}
+    assert data["plan"] == result.plan.identity()
     assert data["outputs"] == json.loads(json.dumps(dict(result)))
     assert data["usage"]["requests"] == 1
     assert data["usage"]["completion_tokens"] == len(reply("why").encode())

@@ -54,7 +54,7 @@ def plan(body: str, *, deadline_s: float | None = None, **engines: Mapping[str, 
     """A plan of a graph in text form, verified."""
     graph = parse_graph(Source("t.pgraph", graph_text(body, **engines)))
     verify(graph)
-    return Plan(graph, "O1", deadline_s=deadline_s)
+    return Plan(graph, "-O1", deadline_s=deadline_s)
 
 
 def call(

@@ -14,7 +14,7 @@ def plan_of(text):
     """A plan of a graph in text form."""
     graph = parse_graph(Source("t.pgraph", text))
     verify(graph)
-    return Plan(graph, "O1")
+    return Plan(graph, "-O1")
 
 
 def embedding(batch_size=1, name="t", **settings):

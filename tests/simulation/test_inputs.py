@@ -26,7 +26,7 @@ def graph_of(*inputs):
 def test_a_made_up_input_is_of_its_type(kind):
     """It passes the check of real inputs."""
     graph = graph_of(f"x: {kind}")
-    plan = Plan(graph, "O1")
+    plan = Plan(graph, "-O1")
     for number in range(2):
         made = Inputs(graph, Workload((0.0,))).of_query(number)
         asyncio.run(bind_inputs(plan, made))

@@ -17,7 +17,7 @@ def report_of(latencies, busy=(), name="a"):
     """What a search looks at."""
     samples = [Sample(0.0, latency) for latency in latencies]
     outcome = Outcome.of(samples, {}, (), 1.0)
-    application = ApplicationReport(**vars(outcome), name=name, level="O1")
+    application = ApplicationReport(**vars(outcome), name=name, options="-O1")
     engines = tuple(EngineLoad(name, "x", 1, share, share, 1, 1, None) for name, share in busy)
     return Report(
         **vars(outcome),

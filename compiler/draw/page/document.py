@@ -30,7 +30,8 @@ from teola.compiler.draw.page.picture import kind_of, pictures
 from teola.compiler.draw.page.story import purpose, told
 from teola.compiler.draw.page.timeline import timeline
 from teola.compiler.draw.primitives import primitive_view
-from teola.compiler.draw.view import MEANINGS, Engine, Line, Style, View, lighted
+from teola.compiler.draw.text import SIGNS, steps_of
+from teola.compiler.draw.view import MARKS, MEANINGS, Engine, Line, Style, View, lighted
 from teola.compiler.graph.expand import expand
 from teola.compiler.graph.pgraph import PGraph
 from teola.compiler.passes.base import Context
@@ -52,6 +53,13 @@ class Stage:
     def time(self) -> str:
         """How long one query takes, as predicted."""
         return milliseconds(self.prediction.estimate.total_ms)
+
+    @property
+    def steps(self) -> int:
+        """How many primitives the longest chain has: the numbered rows of its picture."""
+        view = primitive_view(self.graph)
+        steps = steps_of(view)
+        return max((steps[box.id] for box in view.boxes if box.role == "work"), default=0)
 
 
 def draw_page(compilation: Compilation, sizes: Sizes | None = None) -> str:
@@ -77,20 +85,23 @@ def draw_page(compilation: Compilation, sizes: Sizes | None = None) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return _template().render(
         name=last.graph.name,
-        level=compilation.plan.level,
+        options=compilation.options,
         version=VERSION,
         modules=whole[0],
         before=whole[1],
         after=whole[-1],
         stages=stages,
+        passes=_passes(compilation, stages),
         first=first,
         last=last,
-        saved=_saved(first, last),
+        gain=_gain(first, last),
         rough=last.prediction.estimate.structural,
         times=times,
         counts=(len({n.module for n in last.graph.nodes} - {""}), len(last.graph.nodes)),
         engines=_kinds(stages),
         lines=_styles(stages),
+        marks=MARKS,
+        signs=SIGNS,
         facts=_json(table.rows),
         style=style,
         script=script,
@@ -170,9 +181,23 @@ def _numbers(stage: Stage, context: Context, table: FactTable) -> dict[str, int]
     return {name: table.number(rows) for name, rows in facts.items()}
 
 
-def _saved(first: Stage, last: Stage) -> str:
+def _gain(first: Stage, last: Stage) -> float:
+    """How many percent less time the last takes; less than one percent is none."""
     before, after = first.prediction.estimate.total_ms, last.prediction.estimate.total_ms
-    return f"{100 * (before - after) / before:.0f} %" if before > after else ""
+    gain = 100 * (before - after) / before if before else 0.0
+    return gain if abs(gain) >= 1 else 0.0
+
+
+def _passes(compilation: Compilation, stages: Sequence[Stage]) -> list[tuple[str, Stage | None]]:
+    """Each pass in order, with its stage where it had something to do."""
+    worked = iter(stages)
+    first = next(worked)
+    found: list[tuple[str, Stage | None]] = [(first.name, first)]
+    for step in compilation.steps:
+        changed = step.after is not step.before
+        if changed or step.by.name not in dict(found):
+            found.append((step.by.name, next(worked) if changed else None))
+    return found
 
 
 def _kinds(stages: Iterable[Stage]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from teola.compiler.draw.view import Box, Frame
 
 BOX_HEIGHT, MARGIN, HEADER = 36.0, 30.0, 30.0
 TRACK, GUTTER, GAP, TITLE = 6.0, 10.0, 17.0, 16.0
-TITLE_LETTER, NOTE_LETTER, PADDING = 7.4, 5.7, 18.0
+TITLE_LETTER, NOTE_LETTER, PADDING = 7.4, 6.0, 18.0
 """Widths of letters are those of a wide face: a box may be too wide, never too narrow."""
 
 Point = tuple[float, float]

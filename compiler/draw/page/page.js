@@ -8,7 +8,7 @@ const panels = all("[role=tabpanel]");
 document.documentElement.classList.add("js");
 
 /* Zoom and pan. Viewports side by side share one view, so that they show the same place. */
-const LEAST = 0.02, MOST = 6, READABLE = 0.8;
+const LEAST = 0.02, MOST = 6, READABLE = 0.92, MARGIN = 8;
 const views = new Map();
 for (const panel of panels) {
   const view = { x: 0, y: 0, scale: 1, fitted: false, ports: all(".viewport", panel) };
@@ -25,24 +25,41 @@ for (const svg of all(".picture")) {
   svg.style.height = svg.viewBox.baseVal.height + "px";
 }
 
+/* What there is room for, and what is to be shown in it (of several, the largest). */
+function extent(view) {
+  const canvases = view.ports.map((port) => port.firstElementChild);
+  const most = (side) => Math.max(...canvases.map((canvas) => canvas[side]));
+  const [port] = view.ports;
+  return { wide: port.clientWidth - 2 * MARGIN, high: port.clientHeight - 2 * MARGIN, width: most("offsetWidth"), height: most("offsetHeight") };
+}
+
+/* Its edges are never further in than those of the viewport; what is narrower stands in the middle. */
 function show(view) {
+  const { wide, high, width, height } = extent(view);
+  const right = wide - width * view.scale, below = high - height * view.scale;
+  view.x = MARGIN + (right > 0 ? right / 2 : Math.min(0, Math.max(right, view.x - MARGIN)));
+  view.y = MARGIN + (below > 0 ? 0 : Math.min(0, Math.max(below, view.y - MARGIN)));
   for (const port of view.ports) {
-    port.firstElementChild.style.transform = `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
+    const canvas = port.firstElementChild;
+    canvas.style.transform = `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
     port.dataset.scale = view.scale.toFixed(3);
+    const hidden = { "←": -view.x, "↑": -view.y, "↓": view.y + canvas.offsetHeight * view.scale - port.clientHeight, "→": view.x + canvas.offsetWidth * view.scale - port.clientWidth };
+    port.dataset.more = Object.keys(hidden).filter((way) => hidden[way] > 1).join(" ");
   }
 }
 
-/* All of it; at first, where nothing is beside it, the whole width of it, to be read. */
-function fit(view, first = false) {
-  const shown = view.ports.map((port) => [port, port.firstElementChild]);
-  const wide = Math.min(...shown.map(([port, canvas]) => port.clientWidth / (canvas.offsetWidth + 16)));
-  const high = Math.min(...shown.map(([port, canvas]) => port.clientHeight / (canvas.offsetHeight + 16)));
-  const least = first && shown.length === 1 ? Math.min(wide, READABLE) : LEAST;
-  view.scale = Math.max(Math.min(wide, high, 1.5), least);
-  const room = Math.min(...shown.map(([port, canvas]) => port.clientWidth - canvas.offsetWidth * view.scale));
-  view.x = Math.max(room / 2, 8);
-  view.y = 8;
+/* All of it, or as much from its beginning on as leaves it readable. */
+function fit(view, least = LEAST) {
+  const { wide, high, width, height } = extent(view);
+  view.scale = Math.max(Math.min(wide / width, high / height, 1.5), least);
+  view.x = view.y = MARGIN;
   view.fitted = true;
+  show(view);
+}
+
+function move(view, right, down) {
+  view.x += right;
+  view.y += down;
   show(view);
 }
 
@@ -58,8 +75,9 @@ const middle = (port) => [port.clientWidth / 2, port.clientHeight / 2];
 for (const [port, view] of views) {
   port.addEventListener("wheel", (event) => {
     event.preventDefault();
-    const at = port.getBoundingClientRect();
-    zoom(view, Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)), event.clientX - at.left, event.clientY - at.top);
+    const at = port.getBoundingClientRect(), unit = event.deltaMode ? 33 : 1;
+    if (event.ctrlKey || event.metaKey) zoom(view, Math.exp(-event.deltaY * unit * 0.003), event.clientX - at.left, event.clientY - at.top);
+    else move(view, -event.deltaX * unit, -event.deltaY * unit);
   }, { passive: false });
   let from = null;
   port.addEventListener("pointerdown", (event) => {
@@ -88,20 +106,19 @@ for (const [port, view] of views) {
     const moves = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
     if (event.key in steps) zoom(view, steps[event.key], ...middle(port));
     else if (event.key === "0") fit(view);
-    else if (event.key in moves && (event.shiftKey || event.target === port)) {
-      view.x += moves[event.key][0];
-      view.y += moves[event.key][1];
-      show(view);
-    } else if (event.key in moves) step(event.target.closest(".box"), event.key);
+    else if (event.key === "1") fit(view, READABLE);
+    else if (event.key in moves && (event.shiftKey || event.target === port)) move(view, ...moves[event.key]);
+    else if (event.key in moves) step(event.target.closest(".box"), event.key);
     else return;
     event.preventDefault();
   });
 }
 for (const button of all("[data-zoom]")) {
   button.addEventListener("click", () => {
-    const port = button.closest(".stage").querySelector(".viewport");
+    const port = button.closest("[role=tabpanel]").querySelector(".viewport");
     const view = views.get(port);
     if (button.dataset.zoom === "fit") fit(view);
+    else if (button.dataset.zoom === "read") fit(view, READABLE);
     else zoom(view, button.dataset.zoom === "in" ? 1.25 : 0.8, ...middle(port));
   });
 }
@@ -125,7 +142,7 @@ function open(tab) {
 function refit() {
   const panel = panels.find((one) => !one.hidden);
   const port = panel.querySelector(".viewport");
-  if (!views.get(port).fitted) fit(views.get(port), true);
+  if (!views.get(port).fitted) fit(views.get(port), READABLE);
 }
 for (const tab of tabs) {
   tab.addEventListener("click", () => open(tab));

@@ -16,9 +16,12 @@ from teola.compiler.draw.page.measure import (
     measure_alike,
     note_of,
 )
+from teola.compiler.draw.text import SIGNS
 from teola.compiler.draw.view import MEANINGS, Box, Line, View
 
 CORNER = 5.0
+CROSS = "\N{MULTIPLICATION SIGN}"
+"""Stands on a line that is no more."""
 KINDS = ("llm", "embedder", "reranker", "store")
 """Engine kinds that have a colour of their own."""
 
@@ -80,8 +83,9 @@ def _lanes(measure: Measure) -> Iterator[str]:
 
 
 def _steps(measure: Measure) -> Iterator[str]:
-    """The number of each row, at the left."""
-    rows = range(1, measure.grid.rows)
+    """The number of each row that has work, at the left."""
+    grid = measure.grid
+    rows = sorted({grid.at[box.id][0] for box in grid.view.boxes if box.role == "work"})
     yield _text("row", MARGIN / 2, 14, "step") if rows else ""
     for row in rows:
         yield _text("row", MARGIN / 2, measure.row_y[row] + BOX_HEIGHT / 2 + 4, str(row))
@@ -124,7 +128,8 @@ def _gone(measure: Measure, line: Line) -> str:
     says = f"gone: {line.source} → {line.target} ({MEANINGS[line.style]})"
     return (
         f'<g class="line gone" {_ends(line)}><title>{escape(says)}</title>'
-        f'<path class="way" d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}"/></g>'
+        f'<path class="way" d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}"/>'
+        f"{_text('cross', (x1 + x2) / 2, (y1 + y2) / 2 + 6, CROSS)}</g>"
     )
 
 
@@ -147,7 +152,19 @@ def _box(measure: Measure, box: Box, facts: int | None) -> str:
         f'{about} tabindex="-1" role="img" aria-label="{escape(says)}">'
         f'<rect class="fill {kinds[0]}" {rect} rx="{radius:.0f}"/>{fills}'
         f'<rect class="edge" {rect} rx="{radius:.0f}"/>'
-        f"{_words(at, box)}</g>"
+        f"{_words(at, box)}{_sign(at, box)}</g>"
+    )
+
+
+def _sign(at: Place, box: Box) -> str:
+    """The mark of a box at its lower left, clear of lines and their words, for whoever cannot tell
+    its colour."""
+    if not box.mark:
+        return ""
+    y = at.y + at.height
+    return (
+        f'<g class="sign {box.mark}"><circle cx="{at.x:.1f}" cy="{y:.1f}" r="8"/>'
+        f'<text x="{at.x:.1f}" y="{y + 4.5:.1f}">{SIGNS[box.mark]}</text></g>'
     )
 
 

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from html import escape
 
+from teola.compiler.draw.page.bars import Bar, bars_of, rows_of
 from teola.compiler.draw.page.facts import FactTable, Prediction, Rows, milliseconds
 from teola.compiler.draw.page.picture import kind_of
-from teola.compiler.graph.egraph import Task
 
-WIDTH, LEFT, BAR, LANE_GAP, AXIS = 1180.0, 96.0, 15.0, 12.0, 24.0
-LEAST = 2.5
-"""A bar is never narrower."""
-MOST_BARS = 1500
-"""More tasks than this are drawn as one bar for all of a primitive."""
+WIDTH, LEFT, BAR, LANE_GAP, AXIS = 1080.0, 96.0, 17.0, 12.0, 24.0
 STEPS = (1, 2, 5)
-
-
-@dataclass(slots=True)
-class _Bar:
-    """Tasks of one primitive that run together."""
-
-    tasks: list[Task]
-    start: float
-    end: float
 
 
 def timeline(prediction: Prediction, until_ms: float, table: FactTable, title: str) -> str:
@@ -35,9 +21,9 @@ def timeline(prediction: Prediction, until_ms: float, table: FactTable, title: s
 def _timeline(
     prediction: Prediction, until_ms: float, table: FactTable, title: str
 ) -> Iterator[str]:
-    lanes = _lanes(prediction)
     scale = (WIDTH - LEFT - 24) / max(until_ms, 0.001)
-    rows = {name: _rows(bars, scale) for name, bars in lanes.items()}
+    lanes = bars_of(prediction, scale)
+    rows = {name: rows_of(bars, scale) for name, bars in lanes.items()}
     height = AXIS + sum(BAR * len(each) + LANE_GAP for each in rows.values())
     yield (
         f'<svg class="picture tasks" viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="group" '
@@ -59,52 +45,12 @@ def _timeline(
         for row, bars in enumerate(each):
             for bar in bars:
                 at = y + LANE_GAP / 2 + BAR * row
-                yield _bar(prediction, bar, at, scale, kind, numbers, table)
+                yield _bar(prediction, bar, at, kind, numbers, table)
         y += high
     yield "</svg>"
 
 
-def _lanes(prediction: Prediction) -> dict[str, list[_Bar]]:
-    """Engine -> its bars, engines as they are first used."""
-    drawn = [task for task in prediction.egraph.tasks if _takes_time(prediction, task)]
-    coarse = len({_moment(prediction, task, coarse=False) for task in drawn}) > MOST_BARS
-    lanes: dict[str, dict[tuple[object, ...], _Bar]] = {}
-    for task in drawn:
-        timing = prediction.estimate.timings[task.id]
-        bars = lanes.setdefault(task.engine or "", {})
-        key = _moment(prediction, task, coarse=coarse)
-        bar = bars.setdefault(key, _Bar([], timing.start_ms, timing.end_ms))
-        bar.tasks.append(task)
-        bar.start, bar.end = min(bar.start, timing.start_ms), max(bar.end, timing.end_ms)
-    return {name: list(bars.values()) for name, bars in lanes.items()}
-
-
-def _takes_time(prediction: Prediction, task: Task) -> bool:
-    """Whether a task is drawn: joins, and what is done between engines in no time, are not."""
-    timing = prediction.estimate.timings[task.id]
-    return task.engine is not None or timing.end_ms > timing.start_ms
-
-
-def _moment(prediction: Prediction, task: Task, *, coarse: bool) -> tuple[object, ...]:
-    timing = prediction.estimate.timings[task.id]
-    return (task.primitive,) if coarse else (task.primitive, timing.start_ms, timing.end_ms)
-
-
-def _rows(bars: Sequence[_Bar], scale: float) -> list[list[_Bar]]:
-    """Bars side by side in as few rows as do without overlap."""
-    rows: list[list[_Bar]] = []
-    ends: list[float] = []
-    for bar in sorted(bars, key=lambda one: (one.start, one.end)):
-        row = next((n for n, end in enumerate(ends) if end <= bar.start), len(ends))
-        if row == len(rows):
-            rows.append([])
-            ends.append(0.0)
-        rows[row].append(bar)
-        ends[row] = max(bar.end, bar.start + (LEAST + 0.5) / scale)
-    return rows
-
-
-def _numbers(lanes: dict[str, list[_Bar]]) -> dict[str, int]:
+def _numbers(lanes: dict[str, list[Bar]]) -> dict[str, int]:
     """Task -> the number of its bar."""
     bars = [bar for each in lanes.values() for bar in each]
     return {task.id: number for number, bar in enumerate(bars) for task in bar.tasks}
@@ -126,21 +72,19 @@ def _axis(until_ms: float, scale: float, height: float) -> Iterator[str]:
 
 def _bar(
     prediction: Prediction,
-    bar: _Bar,
+    bar: Bar,
     y: float,
-    scale: float,
     kind: str,
     numbers: dict[str, int],
     table: FactTable,
 ) -> str:
-    x = LEFT + bar.start * scale
-    width = max(LEAST, (bar.end - bar.start) * scale)
+    x, width = LEFT + bar.left, bar.right - bar.left
     first = bar.tasks[0]
     own = numbers[first.id]
     waits = _behind(prediction, bar, numbers) - {own}
     lit = " lit" if any(task.id in prediction.path.tasks for task in bar.tasks) else ""
     hint = " hint" if first.form == "hint" else ""
-    label = _fitting(first, len(bar.tasks), width)
+    label = _fitting(bar, width)
     facts = table.number(_facts(prediction, bar))
     return (
         f'<g class="box task{lit}{hint}" data-box="{own}" data-facts="{facts}" '
@@ -150,11 +94,11 @@ def _bar(
         f'height="{BAR - 2:.0f}" rx="2"/>'
         f'<rect class="edge" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" '
         f'height="{BAR - 2:.0f}" rx="2"/>'
-        f'<text class="bar" x="{x + 4:.1f}" y="{y + 10:.1f}">{escape(label)}</text></g>'
+        f'<text class="bar" x="{x + 4:.1f}" y="{y + 11:.1f}">{escape(label)}</text></g>'
     )
 
 
-def _behind(prediction: Prediction, bar: _Bar, numbers: dict[str, int]) -> set[int]:
+def _behind(prediction: Prediction, bar: Bar, numbers: dict[str, int]) -> set[int]:
     """The bars that a bar waits for, past the tasks that are not drawn."""
     found: set[int] = set()
     seen: set[str] = set()
@@ -170,21 +114,24 @@ def _behind(prediction: Prediction, bar: _Bar, numbers: dict[str, int]) -> set[i
     return found
 
 
-def _fitting(task: Task, count: int, width: float) -> str:
+def _fitting(bar: Bar, width: float) -> str:
     """As much of a name as a bar has room for."""
-    name = task.primitive + (f", {count} at once" if count > 1 else "")
-    room = int((width - 8) / 5.4)
-    if room >= len(name):
-        return name
-    short = task.operation + (f", {count} at once" if count > 1 else "")
-    return short if room >= len(short) else ""
+    room = int((width - 8) / 6.2)
+    names = (name + _number(bar) for name in (bar.tasks[0].primitive, bar.tasks[0].operation))
+    return next((name for name in names if room >= len(name)), "")
 
 
-def _facts(prediction: Prediction, bar: _Bar) -> Rows:
+def _number(bar: Bar) -> str:
+    """How many tasks a bar stands for, if several."""
+    how = "at once" if bar.at_once else "tasks"
+    return f", {len(bar.tasks)} {how}" if len(bar.tasks) > 1 else ""
+
+
+def _facts(prediction: Prediction, bar: Bar) -> Rows:
     first, last = bar.tasks[0], bar.tasks[-1]
     rows = [("task" if first is last else "tasks", first.id if first is last else "")]
     if first is not last:
-        rows = [("tasks", f"{first.primitive}, {len(bar.tasks)} at once"), ("first", first.id)]
+        rows = [("tasks", first.primitive + _number(bar)), ("first", first.id)]
         rows.append(("last", last.id))
     rows.append(("operation", first.operation))
     if first.path:
