@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -344,18 +345,40 @@ documents = st.lists(sentences, max_size=3).map(
     lambda found: [{"name": f"d{n}.txt", "text": text} for n, text in enumerate(found)]
 )
 latencies = st.sampled_from([0, 0, 1, 7, 50])
+GIVEN = ("text", "texts", "passages", "chunks", "int", "items", "json")
+"""What can be an output."""
 SIZES = (10, 20, 60)
 """Of chunks, in tokens."""
+COLLECTIONS = ("kb", "other")
+MODES = ("dense", "dense", "keyword", "hybrid", "hybrid", "hybrid")
+"""What collections are searched by; as often as each is worth."""
+NAMED = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+ROOM = 120
+"""Tokens in which lists of ``NAMED`` end by themselves."""
+_LISTS: tuple[tuple[Any, dict[str, str]], ...] = (
+    ("lines", {"lines": "texts"}),
+    ({"lines": {"count": 2}}, {"lines": "texts"}),
+    ({"json_list": {"schema": NAMED}}, {"json_list": "items"}),
+    ({"json_list": {"schema": NAMED, "count": 2}}, {"json_list": "items"}),
+)
+SHAPES: tuple[tuple[Any, dict[str, str]], ...] = (
+    ("text", {}),
+    *_LISTS * 2,
+    ({"choice": ["lake", "river", "stone"]}, {"choice": "text", "probabilities": "json"}),
+)
+"""The outputs of a call, each with the ports that it has beside ``text``."""
 
 
 @dataclass
 class WorkflowDraft:
-    """A workflow that grows module by module; ``ports`` are references by type."""
+    """A workflow that grows module by module; ``ports`` are references by type, ``modes`` what
+    each collection is made for, by its name and by its port."""
 
     draw: Draw
     modules: dict[str, dict[str, Any]] = field(default_factory=dict)
     ports: dict[str, list[str]] = field(default_factory=dict)
     named: list[str] = field(default_factory=list)
+    modes: dict[str, str] = field(default_factory=dict)
 
     def pick(self, *kinds: str) -> str | None:
         found = [ref for kind in kinds for ref in self.ports.get(kind, ())]
@@ -395,19 +418,40 @@ class WorkflowDraft:
         if chunks is None:
             self.chunk()
             return
+        named = self.draw(st.booleans())
+        self.write(chunks, self.draw(st.sampled_from(COLLECTIONS)) if named else None)
+
+    def write(self, chunks: str, name: str | None = None, modes: Sequence[str] = MODES) -> str:
+        """An index in one of some modes, but in one mode all that have one name; gives the
+        module."""
+        mode = self.draw(st.sampled_from(modes))
         settings: dict[str, Any] = {}
-        if self.draw(st.booleans()):
-            settings["collection"] = self.draw(st.sampled_from(["kb", "other"]))
-            self.named.append(settings["collection"])
-        self.add("index", {"chunks": chunks}, settings, collection="collection", count="int")
+        if name is not None:
+            mode = self.modes.setdefault(name, mode)
+            settings["collection"] = name
+            self.named.append(name)
+        if mode != "dense":
+            settings["mode"] = mode
+        id_ = self.add("index", {"chunks": chunks}, settings, collection="collection", count="int")
+        self.modes[f"{id_}.collection"] = mode
+        return id_
+
+    def way(self, collection: str) -> dict[str, str]:
+        """How a collection is searched, in any way that it is made for; it is often left out where
+        the file knows it."""
+        known = "dense" if collection in COLLECTIONS else self.modes[collection]
+        mode = self.modes[collection]
+        if mode == "hybrid":
+            mode = self.draw(st.sampled_from(["hybrid", "hybrid", "dense", "keyword"]))
+        return {} if mode == known and self.draw(st.booleans()) else {"mode": mode}
 
     def search(self) -> None:
         settings: dict[str, Any] = {"top_k": self.draw(st.integers(1, 4))}
         inputs: dict[str, str] = {}
         if self.named and self.draw(st.booleans()):
-            settings["collection"] = self.draw(st.sampled_from(self.named))
+            where = settings["collection"] = self.draw(st.sampled_from(self.named))
         elif (collection := self.pick("collection")) is not None:
-            inputs["collection"] = collection
+            where = inputs["collection"] = collection
         else:
             self.index()
             return
@@ -417,7 +461,7 @@ class WorkflowDraft:
             inputs["query"] = self.pick("text") or "inputs.question"
         if self.draw(st.integers(0, 3)) == 0:
             settings["limit"] = self.draw(st.integers(1, 4))
-        self.add("search", inputs, settings, passages="passages")
+        self.add("search", inputs, settings | self.way(where), passages="passages")
 
     def rerank(self) -> None:
         passages = self.pick("passages", "chunks")
@@ -450,13 +494,16 @@ class WorkflowDraft:
         if (passages := self.pick("passages", "chunks")) is not None and self.draw(st.booleans()):
             inputs["c"] = passages
             prompt += " for {% for p in c %}{{ p }}{% endfor %}"
-        settings: dict[str, Any] = {"prompt": prompt, **self.sampling()}
-        shape = self.draw(st.sampled_from(["text", "lines", "counted"]))
-        if shape == "text":
-            self.add("generate", inputs, settings, text="text")
-        else:
-            settings["output"] = "lines" if shape == "lines" else {"lines": {"count": 2}}
-            self.add("generate", inputs, settings, text="text", lines="texts")
+        self.shaped(inputs, {"prompt": prompt, **self.sampling()})
+
+    def shaped(self, inputs: dict[str, str], settings: dict[str, Any]) -> None:
+        """A call with any output."""
+        output, ports = copy.deepcopy(self.draw(st.sampled_from(SHAPES)))
+        if output != "text":
+            settings = {**settings, "output": output}
+        if "items" in ports.values() and self.draw(st.booleans()):
+            settings["sampling"] = {**settings["sampling"], "max_tokens": ROOM}
+        self.add("generate", inputs, settings, text="text", **ports)
 
     def synthesize(self) -> None:
         passages = self.pick("passages", "chunks", "texts")
@@ -470,11 +517,18 @@ class WorkflowDraft:
         inputs = {"passages": passages}
         if self.draw(st.booleans()):
             inputs["question"] = self.pick("text") or "inputs.question"
-        self.add("synthesize", inputs, settings, text="text")
+        self.answer(inputs, settings)
+
+    def answer(self, inputs: dict[str, str], settings: dict[str, Any]) -> None:
+        """A synthesis, often of one that says what it has cited."""
+        if self.draw(st.integers(0, 2)) == 0:
+            settings = {**settings, "cite": True}
+            self.add("synthesize", inputs, settings, text="text", cited="passages")
+        else:
+            self.add("synthesize", inputs, settings, text="text")
 
     def outputs(self) -> dict[str, str]:
-        kinds = ("text", "texts", "passages", "chunks", "int")
-        refs = [ref for kind in kinds for ref in self.ports.get(kind, ()) if "inputs" not in ref]
+        refs = [ref for kind in GIVEN for ref in self.ports.get(kind, ()) if "inputs" not in ref]
         if not refs:
             return {"out": "inputs.question"}
         chosen = self.draw(st.lists(st.sampled_from(refs), min_size=1, max_size=4, unique=True))

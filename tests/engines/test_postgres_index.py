@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from teola.runtime.engines.postgres import nearest_index
 from tests.engines.test_postgres import Store, run
 
+INDEX = "teola.runtime.engines.postgres.nearest_index"
 GRUDGING = "CREATE EVENT TRIGGER grudging ON ddl_command_start EXECUTE FUNCTION refuse_workers()"
 REFUSE = """
 CREATE FUNCTION refuse_workers() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -42,7 +42,7 @@ def test_a_graph_is_made_in_memory(frugal, caplog):
 
 def test_a_graph_that_is_too_large_for_that_says_so(frugal, caplog, monkeypatch):
     """It is made all the same, slowly; what the server says is told, with its advice."""
-    monkeypatch.setattr(nearest_index, "MOST_BYTES", 0)
+    monkeypatch.setattr(f"{INDEX}.MOST_BYTES", 0)
     assert run(filled(frugal, "large", index="hnsw")) == 50
     (said,) = caplog.messages
     assert "hnsw graph no longer fits into maintenance_work_mem" in said

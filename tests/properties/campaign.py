@@ -35,6 +35,20 @@ FAIR = settings(
 )
 
 
+def drawn(number: int) -> list[Case]:
+    """The cases of a seed."""
+    found: list[Case] = []
+
+    @seed(number)
+    @FAIR
+    @given(case=cases())
+    def draw(case: Case) -> None:
+        found.append(case)
+
+    draw()
+    return found
+
+
 class Campaign:
     """The cases so far: what was ``seen`` in how many of those that held, the seeds that had
     ``failures``, and the time that all took."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,16 @@ import yaml
 from hypothesis import strategies as st
 
 from teola.compiler.passes.pipeline import PASSES
-from tests.generators import SIZES, WORDS, WorkflowDraft, latencies, sentences
+from tests.generators import (
+    COLLECTIONS,
+    GIVEN,
+    MODES,
+    SIZES,
+    WORDS,
+    WorkflowDraft,
+    latencies,
+    sentences,
+)
 from tests.properties.faults import RETRIES, Faults, faults
 
 Draw = Callable[[Any], Any]
@@ -25,6 +34,10 @@ OF_TEXT = ("{{ NAME }} ", "{% set x = NAME %}{{ x }}: ")
 OF_LIST = (
     "{{ NAME | length }} of {{ NAME | join(' and ') }}. ",
     "{% for one in NAME %}<{{ one }}>{% endfor %} ",
+)
+OF_ITEMS = (
+    "{{ NAME | tojson }} ",
+    "{% for one in NAME %}{{ one.name }}; {% endfor %}{{ NAME | length }} ",
 )
 OF_ANY = (
     "{% if NAME %}Given{% endif %} ",
@@ -92,7 +105,9 @@ class Draft(WorkflowDraft):
             inputs["b"] = self.pick("texts") or "inputs.names"
         if (passages := self.pick("passages", "chunks")) is not None and self.draw(st.booleans()):
             inputs["c"] = passages
-        kinds = {name: OF_TEXT if name == "a" else OF_LIST for name in inputs}
+        if (items := self.pick("items")) is not None:
+            inputs["d"] = items
+        kinds = {name: {"a": OF_TEXT, "d": OF_ITEMS}.get(name, OF_LIST) for name in inputs}
         first = "".join(
             self.draw(st.sampled_from(kinds[name] + OF_ANY)).replace("NAME", name)
             for name in self.draw(st.permutations(sorted(inputs)))
@@ -105,14 +120,9 @@ class Draft(WorkflowDraft):
 
     def call(self, inputs: dict[str, str], prompt: dict[str, Any]) -> None:
         """A call of any shape; its inputs are those that the prompt speaks of."""
-        used = set(re.findall(r"\b[abc]\b", str(prompt)))
+        used = set(re.findall(r"\b[abcd]\b", str(prompt)))
         inputs = {name: ref for name, ref in inputs.items() if name in used}
-        settings = {**prompt, **self.sampling()}
-        shape = self.draw(st.sampled_from(["text", "lines", {"lines": {"count": 2}}]))
-        if shape == "text":
-            self.add("generate", inputs, settings, text="text")
-        else:
-            self.add("generate", inputs, {**settings, "output": shape}, text="text", lines="texts")
+        self.shaped(inputs, {**prompt, **self.sampling()})
 
     def sampling(self) -> dict[str, Any]:
         temperature = {"temperature": 0.5} if self.draw(st.integers(0, 5)) == 0 else {}
@@ -123,21 +133,20 @@ class Draft(WorkflowDraft):
         """A named collection that is written, read, and written again with other chunks of the same
         documents, often by the slower writer first and read in the same way."""
         name, top_k = (
-            self.draw(st.sampled_from(["kb", "other"])),
+            self.draw(st.sampled_from(COLLECTIONS)),
             self.draw(st.sampled_from([2, 50])),
         )
+        self.modes.setdefault(name, self.draw(st.sampled_from(MODES)))
+        reading = {"collection": name, "top_k": top_k, **self.way(name)}
         asked = {"query": self.pick("text") or "inputs.question"}
         slow = [id_ for id_, module in self.modules.items() if "sampling" in module.get("with", {})]
         for size in self.draw(st.permutations(SIZES))[:2]:
             self.chunk(size)
-            inputs = {"chunks": self.ports["chunks"][-1]}
-            writer = self.add("index", inputs, {"collection": name}, collection="collection")
+            writer = self.write(self.ports["chunks"][-1], name)
             if slow and self.draw(st.booleans()):
                 self.modules[writer]["needs"] = [slow.pop()]
-            self.named.append(name)
             if self.draw(st.integers(0, 3)):
-                reading = {"collection": name, "top_k": top_k}
-                self.add("search", asked, reading, passages="passages")
+                self.add("search", asked, dict(reading), passages="passages")
                 asked = self.draw(st.sampled_from([asked, asked, {"query": "inputs.question"}]))
 
     def both_ways(self) -> None:
@@ -145,12 +154,10 @@ class Draft(WorkflowDraft):
         self.expand_query()
         queries = self.ports["texts"][-1]
         self.search()
-        inputs: dict[str, str] = {"queries": queries}
-        settings: dict[str, Any] = {"top_k": self.draw(st.sampled_from([1, 3, 50]))}
         if (collection := self.pick("collection")) is None:
             self.index()
             return
-        self.add("search", {**inputs, "collection": collection}, settings, passages="passages")
+        self.find(queries, collection, [1, 3, 50])
         self.call({"a": queries}, {"prompt": "Join {{ a | join(', ') }}"})
 
     def many(self) -> None:
@@ -158,22 +165,35 @@ class Draft(WorkflowDraft):
         if (collection := self.pick("collection")) is None:
             self.index()
             return
-        inputs = {"queries": "inputs.names", "collection": collection}
-        top_k = self.draw(st.sampled_from([3, 50, 50]))
-        self.add("search", inputs, {"top_k": top_k}, passages="passages")
+        self.find("inputs.names", collection, [3, 50, 50])
+
+    def rankings(self) -> None:
+        """A search of those queries by words and embeddings, each of which may find other chunks
+        first."""
+        self.chunk(min(SIZES))
+        writer = self.write(self.ports["chunks"][-1], modes=["hybrid"])
+        inputs = {"queries": "inputs.names", "collection": f"{writer}.collection"}
+        settings = {"top_k": self.draw(st.sampled_from([1, 2]))}
+        self.add("search", inputs, settings, passages="passages")
+
+    def find(self, queries: str, collection: str, top_k: Sequence[int]) -> None:
+        """A search for several queries."""
+        inputs = {"queries": queries, "collection": collection}
+        settings = {"top_k": self.draw(st.sampled_from(top_k)), **self.way(collection)}
+        self.add("search", inputs, settings, passages="passages")
 
     def regions(self) -> None:
         """Calls for each item: a chain, or a tree."""
         passages = self.pick("passages", "chunks", "texts") or "inputs.names"
         settings = self.draw(st.sampled_from([{"mode": "refine"}, {"mode": "tree", "fan_in": 2}]))
         inputs = {"passages": passages, "question": self.pick("text") or "inputs.question"}
-        self.add("synthesize", inputs, {**settings, **self.sampling()}, text="text")
+        self.answer(inputs, {**settings, **self.sampling()})
 
     def outputs(self) -> dict[str, str]:
         """All that no module takes, and now and then something that one takes: what is computed
         is seen."""
         used = {ref for module in self.modules.values() for ref in module["inputs"].values()}
-        refs = [ref for kind in OUTPUTS for ref in self.ports.get(kind, ()) if "inputs" not in ref]
+        refs = [ref for kind in GIVEN for ref in self.ports.get(kind, ()) if "inputs" not in ref]
         if self.draw(st.integers(0, 3)):
             refs = [ref for ref in refs if ref not in used or self.draw(st.integers(0, 3)) == 0]
             if refs:
@@ -181,12 +201,11 @@ class Draft(WorkflowDraft):
         return super().outputs()
 
 
-OUTPUTS = ("text", "texts", "passages", "chunks", "int")
 ENGINES = ("llm", "embedder", "reranker", "store")
 STEPS = (
     *(Draft.chunk, Draft.index, Draft.index, Draft.search, Draft.search, Draft.rerank),
     *(Draft.expand_query, Draft.rewrite_query, Draft.generate, Draft.generate, Draft.synthesize),
-    *(Draft.between_writers, Draft.both_ways, Draft.many, Draft.many),
+    *(Draft.between_writers, Draft.between_writers, Draft.both_ways, Draft.many, Draft.rankings),
     *(Draft.regions, Draft.regions),
 )
 MOMENTS = (0, 0.003, 0.02, 0.06, 0.13, 0.25, 0.4, 1, 2.03, 2.2, 3)

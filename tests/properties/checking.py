@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from teola.compiler.api import Compilation, compilation
 from teola.compiler.graph.text import parse_graph, print_graph
@@ -16,6 +17,7 @@ from teola.compiler.graph.verify import verify
 from teola.compiler.passes.pipeline import parse_pipeline
 from teola.compiler.plan import Plan
 from teola.compiler.source import Source
+from teola.runtime.engines.fakes import llm
 from teola.runtime.errors import RunError
 from teola.runtime.result import RunResult, plain
 from teola.runtime.simulation.clock import pass_time
@@ -23,8 +25,11 @@ from tests.properties.cases import Case
 from tests.properties.faults import Failing
 from tests.properties.features import features
 from tests.properties.prompts import Prompts, Tokens
+from tests.properties.results import Results
 from tests.runtime.workbench import Bench, Spy, now, virtual
 
+SAID = ("lake [1]", "brève", "river [2]", "dünn", "stone [3, 1]", "forêt", "cloud [1]", "blue")
+"""What the fake LLM says beside a part of its hash: words of the documents, and what it cites."""
 LONGEST_S = 50_000
 """Virtual seconds in which a case is over, however slow its engines are."""
 
@@ -42,6 +47,7 @@ class Run:
     happened: dict[str, bool] = field(default_factory=dict)
 
 
+@mock.patch.object(llm, "WORDS", SAID)
 def check(case: Case, seen: Counter[str]) -> None:
     """Compile and run a case, and count in ``seen`` what was in it.
 
@@ -125,8 +131,10 @@ def scheduled(case: Case, plan: Plan) -> Run:
         bench.prepared.append(prepare)
         began = now()
         prompts = Prompts()
-        with prompts.watched():
+        results = Results()
+        with prompts.watched(), results.watched():
             await _beside(bench, case, plan, found, prompts)
+        found.happened |= results.happened
         found.happened["retried"] = bool(failures)
         assert now() - began < LONGEST_S, f"it took {now() - began:g} s"
         await bench.settle()

@@ -97,11 +97,10 @@ class _FailingCalls:
         return [part for event in events for part in self._cut(self._heard(event))]
 
     def _cut(self, event: TokenEvent) -> Iterator[TokenEvent]:
-        rest = event.tokens
-        while len(rest) > self.tokens:
-            yield TokenEvent(event.id, rest[: self.tokens])
-            rest = rest[self.tokens :]
-        yield replace(event, tokens=rest)
+        while len(event.tokens) > self.tokens:
+            yield TokenEvent(event.id, event.tokens[: self.tokens], chances=event.chances)
+            event = replace(event, tokens=event.tokens[self.tokens :], chances=())
+        yield event
 
     def _heard(self, event: TokenEvent) -> TokenEvent:
         if event.id in self.begun or not self.failing.spend(self.known[event.id]):

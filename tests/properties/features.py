@@ -8,6 +8,7 @@ from teola.compiler.api import Compilation
 from teola.compiler.graph.effects import Effect, effects
 from teola.compiler.graph.operations import input_kind
 from teola.compiler.graph.pgraph import PGraph, Primitive, Ref, Region
+from teola.compiler.modules.output import PROBABILITIES
 from teola.compiler.passes.pipeline import PASSES, parse_pipeline
 from tests.properties.cases import Case, Schedule
 
@@ -26,6 +27,12 @@ FEATURES = (
     "calls in a region of kind each",
     "calls in a region of kind fold",
     "calls in a region of kind reduce",
+    "a collection for words alone",
+    "a collection for words and embeddings",
+    "rankings fused group by group",
+    "a list of JSON",
+    "a choice with probabilities",
+    "passages that are cited",
     "a warm-up",
     "more than 15 modules",
     "more than 25 modules",
@@ -43,15 +50,33 @@ def features(case: Case, compiled: Compilation) -> Iterator[str]:
     yield from _of_streams(graph)
     yield from _of_effects(effects(graph.nodes, graph.engines))
     yield from _of_regions(graph)
-    if any(
-        isinstance(node, Primitive) and node.operation == "partial_prefill" for node in graph.nodes
-    ):
-        yield "a warm-up"
+    for node in graph.nodes:
+        if isinstance(node, Primitive):
+            yield from _of_operations(node)
     for least in (15, 25):
         if len(case.workflow["modules"]) > least:
             yield f"more than {least} modules"
     yield from _of_passes([step.name for step in parse_pipeline(case.passes)])
     yield from _of_engines(case.schedule)
+
+
+def _of_operations(node: Primitive) -> Iterator[str]:
+    output = node.config.get("output")
+    match node.operation:
+        case "ingest" if node.config.get("mode") == "keyword":
+            yield "a collection for words alone"
+        case "ingest" if node.config.get("mode") == "hybrid":
+            yield "a collection for words and embeddings"
+        case "fuse" if sum(ref.stream for _, ref in node.references) == 2:
+            yield "rankings fused group by group"
+        case "decode" if isinstance(output, dict) and output["shape"] == "json_list":
+            yield "a list of JSON"
+        case "decode" if isinstance(output, dict) and output.get(PROBABILITIES):
+            yield "a choice with probabilities"
+        case "cited":
+            yield "passages that are cited"
+        case "partial_prefill":
+            yield "a warm-up"
 
 
 def _of_passes(names: Sequence[str]) -> Iterator[str]:

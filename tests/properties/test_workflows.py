@@ -8,10 +8,12 @@ from teola.runtime.engines.fakes.embedder import embed
 from teola.runtime.engines.fakes.llm import answer
 from teola.runtime.engines.fakes.reranker import score
 from teola.runtime.engines.tokenizer import ByteTokenizer
-from tests.generators import texts
+from teola.runtime.shapes import JsonListShape
+from tests.generators import NAMED, texts
 from tests.properties.campaign import SEEDS, Campaign
 from tests.properties.checking import check
 from tests.properties.features import FEATURES
+from tests.properties.results import RESULTS
 
 CAMPAIGN = Campaign()
 HAPPENINGS = (
@@ -21,6 +23,7 @@ HAPPENINGS = (
     "beside another query",
     "several replicas of one engine work",
     "collections on several replicas",
+    *RESULTS,
     "-O0 gives outputs",
 )
 
@@ -36,7 +39,9 @@ def test_the_fakes_tell_items_apart(items):
     scores = {score("q", item) for item in items} | {score(item, "q") for item in items}
     prompts = [tokenizer.encode_chat([{"role": "user", "content": item}]) for item in items]
     answers = {tuple(answer(prompt, 40)) for prompt in prompts}
-    assert len(vectors) == len(answers) == len(items)
+    lists = JsonListShape(NAMED, 2).grammar
+    told = {tuple(answer(prompt, 80, grammar=lists)) for prompt in prompts}
+    assert len(vectors) == len(answers) == len(told) == len(items)
     assert len(scores) == 2 * len(items) - ("q" in items)
 
 
