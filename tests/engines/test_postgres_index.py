@@ -2,9 +2,11 @@
 
 import os
 
+import numpy as np
 import pytest
 
-from tests.engines.test_postgres import Store, run
+from teola.compiler.where import parse_where
+from tests.engines.test_postgres import QUERIES, VECTORS, Store, run
 
 INDEX = "teola.runtime.engines.postgres.nearest_index"
 GRUDGING = "CREATE EVENT TRIGGER grudging ON ddl_command_start EXECUTE FUNCTION refuse_workers()"
@@ -75,3 +77,26 @@ def test_where_workers_have_no_memory_to_share_an_index_is_made_without(database
             assert len(found) == 20
 
     run(scenario())
+
+
+@pytest.mark.parametrize("index", ["hnsw", "ivf"])
+def test_few_that_a_condition_leaves_are_all_looked_at(database, monkeypatch, index):
+    """Though they are the farthest of all, and the server gives up after a hundred others."""
+    url = os.environ[database["url_env"]]
+    options = "-c%20hnsw.max_scan_tuples%3D100%20-c%20enable_seqscan%3Doff"
+    hasty = f"{url}{'&' if '?' in url else '?'}options={options}"
+    monkeypatch.setenv("TEOLA_HASTY_DATABASE", hasty)
+    by_distance = np.linalg.norm(VECTORS - QUERIES[0], axis=1).argsort()
+    far_are_even = np.empty_like(by_distance)
+    far_are_even[1::2], far_are_even[::2] = np.split(by_distance, 2)
+
+    async def scenario():
+        settings = {"metric": "l2", "index": index, "nprobe": 1}
+        async with Store({"url_env": "TEOLA_HASTY_DATABASE"}, **settings) as store:
+            name = f"far {index}"
+            await store.fill(1, name, len(VECTORS), vectors=VECTORS[far_are_even])
+            (found,) = await store.find(name, top_k=10, where=parse_where("meta.even == true"))
+            return [one["id"] for one in found]
+
+    numbers = np.arange(0, len(VECTORS), 2)
+    assert run(scenario()) == [f"1.{number}" for number in numbers[:10]]

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from teola.runtime.engines.collections.index_settings import IndexSettings
+from teola.runtime.engines.collections.index_settings import EXACT_ROWS, IndexSettings
 from teola.runtime.engines.collections.nearest import use_matrix_products
-from teola.runtime.engines.collections.vector_index import EXACT_ROWS, VectorIndex
+from teola.runtime.engines.collections.vector_index import VectorIndex
 
 KINDS = ("flat", "hnsw", "ivf")
 SMALL_NUMBERS = st.integers(-2, 2).map(np.float32)

@@ -4,14 +4,18 @@ import asyncio
 import json
 import subprocess
 import sys
+from unittest.mock import ANY
 
 import pytest
 
+from benchmarks.vllm_server import served
 from teola.runtime import Runner
+from teola.runtime.models import ensure
 
 pytestmark = pytest.mark.vllm
 
 SETTINGS = {"dtype": "float32", "kv_cache_gib": "0.5", "max_model_len": "4096"}
+MODEL = "smollm2-135m-instruct"
 QUESTION = "Can other connections keep reading while one is writing?"
 LLM = {"kind": "llm", "backend": "vllm", "dtype": "float32", "kv_cache_gib": 0.25}
 SHORT = {"max_tokens": 8}
@@ -19,7 +23,7 @@ SHORT = {"max_tokens": 8}
 
 def two_models(folder):
     """A workflow of two models, one of them in a folder."""
-    large = {**LLM, "model": "smollm2-135m-instruct", "max_model_len": 512}
+    large = {**LLM, "model": MODEL, "max_model_len": 512}
     small = {**LLM, "path": str(folder), "max_model_len": 256}
     ask = {"llm": "small", "prompt": "{{ question }}", "sampling": SHORT}
     answer = {"llm": "large", "prompt": "{{ draft }}", "sampling": SHORT}
@@ -36,13 +40,13 @@ def two_models(folder):
     }
 
 
-def test_advanced_rag_answers_and_its_trace_shows_prefix_hits(root, tmp_path):
-    """`teola-run workflows/advanced_rag.yaml` with the LLM on vLLM."""
-    sets = ["--set", "engines.llm.backend=vllm", "--set", "defaults.timeout=10m"]
-    for name, value in SETTINGS.items():
+def asked(root, trace, settings):
+    """What `teola-run workflows/advanced_rag.yaml` says with an LLM of other settings, and the
+    tokens of prompts that its trace shows as found in the cache."""
+    sets = ["--set", "defaults.timeout=10m"]
+    for name, value in settings.items():
         sets += ["--set", f"engines.llm.{name}={value}"]
     given = ["-i", "documents=workflows/data/sqlite/faq.md"]
-    trace = tmp_path / "run.json"
     command = [sys.executable, "-m", "teola.runtime.cli", "run", "workflows/advanced_rag.yaml"]
     done = subprocess.run(
         [*command, "-i", f"question={QUESTION}", *given, *sets, "--trace", str(trace), "--json"],
@@ -53,14 +57,22 @@ def test_advanced_rag_answers_and_its_trace_shows_prefix_hits(root, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["outputs"]["answer"]
     events = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
-    hits = [
-        event["args"]["cached_tokens"]
-        for event in events
-        if "cached_tokens" in event.get("args", {})
-    ]
-    assert sum(hits) > 0
+    hits = sum(event.get("args", {}).get("cached_tokens", 0) for event in events)
+    return json.loads(done.stdout)["outputs"]["answer"], hits
+
+
+def test_advanced_rag_answers_and_its_trace_shows_prefix_hits(root, tmp_path):
+    """With the LLM on vLLM; and on vLLM's own server, started by itself, it answers the same."""
+    answer, hits = asked(root, tmp_path / "own.json", {"backend": "vllm", **SETTINGS})
+    assert answer
+    assert hits > 0
+    folder = ensure({"kind": "llm", "model": MODEL})
+    options = ("--dtype", "float32", "--max-model-len", "4096", "--enforce-eager")
+    room = ("--kv-cache-memory-bytes", str(1 << 29))
+    with served(folder, "served", *options, *room) as url:
+        there = {"backend": "openai", "base_url": url, "model": "served", "path": folder}
+        assert asked(root, tmp_path / "server.json", {**there, "warm_ups": "true"}) == (answer, ANY)
 
 
 def test_one_workflow_uses_two_models(tmp_path, llama):
@@ -72,4 +84,7 @@ def test_one_workflow_uses_two_models(tmp_path, llama):
         async with Runner(workflow) as runner:
             return await runner.run(question=QUESTION)
 
-    assert isinstance(asyncio.run(main())["answer"], str)
+    result = asyncio.run(main())
+    assert result["answer"]
+    calls = {entry.engine: entry for entry in result.timeline if entry.engine}
+    assert set(calls) == {"small", "large"}

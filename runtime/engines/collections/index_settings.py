@@ -8,6 +8,9 @@ from typing import Any, Literal, TypeAlias
 
 Metric: TypeAlias = Literal["cosine", "inner_product", "l2"]
 
+EXACT_ROWS = 4096
+"""So few vectors are all compared, whatever the index: a graph or clusters would miss most."""
+
 
 @dataclass(frozen=True, slots=True)
 class IndexSettings:

@@ -11,11 +11,9 @@ import numpy as np
 from teola.runtime.engines.collections.clusters import nearest_in
 from teola.runtime.engines.collections.faiss_index import empty, flat
 from teola.runtime.engines.collections.gpu import GPU_COUNT, OnGpu, dispatcher
-from teola.runtime.engines.collections.index_settings import IndexSettings
+from teola.runtime.engines.collections.index_settings import EXACT_ROWS, IndexSettings
 from teola.runtime.engines.collections.nearest import SPARE, Found, Places, Vector, nearest
 
-EXACT_ROWS = 4096
-"""So few vectors are all compared, whatever the index: a graph or clusters would miss most."""
 PART = 65_536
 """Vectors that are looked at together."""
 LONGER = 1.01

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from psycopg.sql import SQL, Composed, Literal
 
-from teola.runtime.engines.collections.index_settings import IndexSettings
+from teola.runtime.engines.collections.index_settings import EXACT_ROWS, IndexSettings
 from teola.runtime.engines.postgres.catalog import Collection, Connection
 from teola.runtime.engines.postgres.chunks import as_vector
 from teola.runtime.engines.postgres.nearest_index import OPERATORS
@@ -29,16 +29,35 @@ async def found_by(
     connection: Connection, collection: Collection, request: Request, settings: IndexSettings
 ) -> list[list[dict[str, Any]]]:
     """The passages that each item finds; all go to the server before the first answer is read."""
+    common = request.common
     by_words = request.operation == "keyword_search"
-    statement = with_words if by_words else nearest
+    exact = by_words or await _few(connection, collection, common)
     async with connection.pipeline():
-        for setting in () if by_words else how_to_search(settings):
+        for setting in () if exact else how_to_search(settings):
             await connection.execute(setting)
         cursors = [
-            await connection.execute(*statement(collection, item, request.common))
+            await connection.execute(
+                *with_words(collection, item, common)
+                if by_words
+                else nearest(collection, item, common, exact=exact)
+            )
             for item in request.items
         ]
-    return [_passages(await cursor.fetchall(), request.common) for cursor in cursors]
+    return [_passages(await cursor.fetchall(), common) for cursor in cursors]
+
+
+async def _few(connection: Connection, collection: Collection, common: Mapping[str, Any]) -> bool:
+    """Whether a condition leaves so few chunks that all of them are looked at: an index would give
+    up before it comes to them."""
+    if common.get("where") is None or collection.built["index"] == "flat":
+        return False
+    allowed, values = _condition(common)
+    few = SQL("SELECT count(*) FROM (SELECT FROM {} WHERE {} LIMIT %s) AS few").format(
+        collection.table, allowed
+    )
+    cursor = await connection.execute(few, [*values, EXACT_ROWS + 1])
+    row = await cursor.fetchone()
+    return row is not None and row[0] <= EXACT_ROWS
 
 
 def how_to_search(settings: IndexSettings) -> list[Composed | SQL]:
@@ -48,6 +67,8 @@ def how_to_search(settings: IndexSettings) -> list[Composed | SQL]:
         return [
             SQL("SET LOCAL hnsw.ef_search = {}").format(Literal(min(1000, settings.ef_search))),
             SQL("SET LOCAL hnsw.iterative_scan = strict_order"),
+            SQL("SET LOCAL hnsw.max_scan_tuples = 2147483647"),
+            SQL("SET LOCAL hnsw.scan_mem_multiplier = 1000"),
         ]
     if settings.kind == "ivf":
         return [
@@ -57,8 +78,10 @@ def how_to_search(settings: IndexSettings) -> list[Composed | SQL]:
     return []
 
 
-def nearest(collection: Collection, query: Any, common: Mapping[str, Any]) -> Search:
-    """The passages nearest to an embedding."""
+def nearest(
+    collection: Collection, query: Any, common: Mapping[str, Any], *, exact: bool
+) -> Search:
+    """The passages nearest to an embedding; ``exact``: all are compared with it."""
     metric = collection.built["metric"]
     allowed, values = _condition(common)
     inner = SQL(
@@ -66,7 +89,7 @@ def nearest(collection: Collection, query: Any, common: Mapping[str, Any]) -> Se
     ).format(SQL(OPERATORS[metric][0]), collection.table, allowed)
     vector, top_k = as_vector(query), common["top_k"]
     parameters = [vector, *values]
-    if collection.built["index"] != "flat":
+    if collection.built["index"] != "flat" and not exact:
         inner = SQL("{} ORDER BY distance LIMIT %s").format(inner)
         parameters.append(top_k)
     statement = SQL(
