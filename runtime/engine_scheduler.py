@@ -18,6 +18,7 @@ from teola.runtime.sent import Sent
 from teola.runtime.suspects import Suspects
 from teola.runtime.task import Task
 from teola.runtime.task_queue import TaskQueue
+from teola.runtime.turn import Turn
 
 
 class BatchScheduler(TaskQueue):
@@ -25,8 +26,10 @@ class BatchScheduler(TaskQueue):
     free takes what waits, so none has work to do that another could begin earlier. What was with a
     replica when it died is tried item by item (``suspects``)."""
 
-    def __init__(self, policy: Policy, watch: EngineWatch = UNWATCHED) -> None:
-        super().__init__(policy, watch)
+    def __init__(
+        self, policy: Policy, watch: EngineWatch = UNWATCHED, turn: Turn | None = None
+    ) -> None:
+        super().__init__(policy, watch, turn)
         self.workers: dict[Runs, BatchWorker] = {}
         self.budgets: dict[Runs, ItemBudget] = {}
         self.suspects = Suspects(self.queue)

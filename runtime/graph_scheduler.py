@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from teola.compiler.errors import TeolaError
-from teola.compiler.graph.pgraph import INPUTS, Const, Primitive, Ref
+from teola.compiler.graph.pgraph import INPUTS, Primitive, Ref
 from teola.runtime.errors import ModelError, ModuleError, RunError
 from teola.runtime.instance.blueprint import Blueprint, Prepared
 from teola.runtime.instance.context import TaskContext
@@ -37,6 +36,8 @@ from teola.runtime.work.items import (
 from teola.runtime.work.text import run_text
 from teola.runtime.work.warm import run_warm
 
+MOST_TOGETHER = 64
+"""The single items that a primitive without an engine takes at once, where they are there."""
 FORMS: Mapping[str, type[Run]] = {"llm": GenerateRun, "scan": ScanRun, "warm": WarmRun}
 """How a node is run -> its run, where that is not a ``PrimitiveRun``."""
 
@@ -58,32 +59,9 @@ class GraphScheduler:
         self.contexts: dict[str, TaskContext] = {}
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time
-        self.actions: deque[Callable[[], None]] = deque()
-        self.draining = False
+        self.ready = pool.turn.ready
         self.outlook = Outlook(blueprint.graph)
         self.outputs = frozenset(out.ref.node for out in blueprint.graph.outputs)
-
-    def ready(self, action: Callable[[], None]) -> None:
-        """Do ``action`` after what is being done now, in order (so that long chains of quick
-        primitives do not nest)."""
-        self.actions.append(action)
-        if self.draining:
-            return
-        self.draining = True
-        try:
-            while self.actions:
-                try:
-                    self.actions.popleft()()
-                except Exception as error:  # noqa: BLE001 - told to the loop, which logs it
-                    self._escaped(error)
-        finally:
-            self.draining = False
-
-    def _escaped(self, error: Exception) -> None:
-        """Actions guard themselves; what still gets out of one must not stop the others."""
-        self.loop.call_exception_handler(
-            {"message": "an action of the graph scheduler failed", "exception": error}
-        )
 
     def start(self, query: Query, inputs: dict[str, Cell]) -> None:
         """Instantiate the plan for a query: what is computed already, or being computed for
@@ -122,28 +100,25 @@ class GraphScheduler:
         if prepared.static is None:
             return None
         parts = [prepared.static]
-        for name, operand in prepared.inputs:
-            part: Key | None
-            if isinstance(operand, Const):
-                part = prepared.constants[name].cell.key
-            else:
-                part = self._port_key(operand, inputs, keys)
-                if part and operand.fields:
-                    fields = ".".join(operand.fields).encode()
-                    part = digest(part, fields, of_json(operand.default))
+        for _, mark, ref, _, key in prepared.wires:
+            part = key if ref is None else self._ref_key(ref, inputs, keys)
             if part is None:
                 return None
-            parts += (name.encode(), part)
+            parts += (mark, part)
         return digest(*parts)
 
     @staticmethod
-    def _port_key(
+    def _ref_key(
         ref: Ref, inputs: Mapping[str, Cell], keys: Mapping[str, Key | None]
     ) -> Key | None:
         if ref.node == INPUTS:
-            return inputs[ref.port].key
-        key = keys.get(ref.node)
-        return of_port(key, ref.port) if key else None
+            key = inputs[ref.port].key
+        else:
+            of_node = keys.get(ref.node)
+            key = of_port(of_node, ref.port) if of_node else None
+        if key and ref.fields:
+            return digest(key, ".".join(ref.fields).encode(), of_json(ref.default))
+        return key
 
     def _skipped(self, keys: Mapping[str, Key | None]) -> frozenset[str]:
         """Nodes that only feed what is shared already."""
@@ -205,9 +180,9 @@ class GraphScheduler:
         run.upstream = tuple(
             [
                 (index, before)
-                for index, (_, operand) in enumerate(prepared.inputs)
-                if isinstance(operand, Ref)
-                and (before := scope.runs.get(operand.node)) is not None
+                for index, wire in enumerate(prepared.wires)
+                if wire.ref is not None
+                and (before := scope.runs.get(wire.ref.node)) is not None
                 and not before.over
             ]
         )
@@ -263,6 +238,18 @@ class GraphScheduler:
         except Exception as error:  # noqa: BLE001 - ends the query, not the loop
             run.fail(ModuleError(run.prepared.place, f"{type(error).__name__}: {error}"))
 
+    def group_sizes(self, run: Run) -> tuple[int, int]:
+        """What the plan says. Single items are taken as they come: where several are there at once,
+        together, as far as that makes a batch of the engine more efficient."""
+        node = run.prepared.node
+        size = (node.group if isinstance(node, Primitive) else None) or 1
+        if size > 1:
+            return size, size
+        if run.home is None:
+            return 1, MOST_TOGETHER
+        knee = self.outlook.of(run.prepared.id).knee
+        return 1, max(1, min(knee, run.home.capabilities.max_items))
+
     def publish(self, run: Run) -> None:
         """End a run whose groups are all in."""
         if run.prepared.form == "engine" and run.prepared.streams:
@@ -313,10 +300,9 @@ class GraphScheduler:
 
 
 def _sources(prepared: Prepared, scope: Scope) -> dict[str, Source]:
-    constants = prepared.constants
     return {
-        name: scope.source(operand) if isinstance(operand, Ref) else constants[name]
-        for name, operand in prepared.inputs
+        wire.name: wire.constant or scope.source(wire.ref)  # type: ignore[arg-type]  # one is there
+        for wire in prepared.wires
     }
 
 

@@ -10,6 +10,7 @@ Key = bytes
 """A content key: equal keys stand for equal values."""
 
 SIZE = 16
+_text = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
 
 
 def digest(*parts: bytes) -> Key:
@@ -25,8 +26,7 @@ def of_port(key: Key, port: str) -> Key:
 
 def of_json(value: Any) -> Key:
     """The key of plain data; map order does not count."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return digest(b"json", text.encode("utf-8", "surrogatepass"))
+    return digest(b"json", _text(value).encode("utf-8", "surrogatepass"))
 
 
 def of_input(value: Any) -> Key | None:

@@ -22,6 +22,7 @@ from teola.runtime.observing.observers import Observers, T
 from teola.runtime.policies import DEFAULT_POLICY, POLICIES, make_policy
 from teola.runtime.pool_engine import PooledEngine, Wrap
 from teola.runtime.replica import Replica
+from teola.runtime.turn import Turn
 
 RETAINED_BYTES = 1 << 30
 CLOSE_S = 5.0
@@ -62,6 +63,7 @@ class EnginePool:
         self.listeners: list[Callable[[EngineStatus], None]] = []
         self.observers = Observers()
         self.jobs: set[asyncio.Task[Any]] = set()
+        self.turn = Turn()
         self.door = Door(max_queries)
         self.closed = False
         self._wrap = wrap
@@ -81,7 +83,9 @@ class EnginePool:
             watch = EngineWatch(self._facts(name, key, config), self.observers)
             now = asyncio.get_running_loop().time
             policy = partial(make_policy, self.policy, self.max_wait_s, now)
-            engine = PooledEngine(name, key, config, self._tell, self._wrap, watch, policy)
+            engine = PooledEngine(
+                name, key, config, self._tell, self._wrap, watch, policy, self.turn
+            )
             engine.on_death.append(partial(self._forget, engine))
             self.engines[key] = engine
         self.engines[key].grow(int(config.get("replicas") or 1))

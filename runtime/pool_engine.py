@@ -25,6 +25,7 @@ from teola.runtime.observing.engine_watch import UNWATCHED, EngineWatch
 from teola.runtime.placement import Placement
 from teola.runtime.policies import Policy, RemainingWork
 from teola.runtime.replica import Queues, Replica
+from teola.runtime.turn import Turn
 
 LOG = logging.getLogger(__name__)
 Action = Callable[[TeolaError | None], None]
@@ -49,12 +50,14 @@ class PooledEngine:
         wrap: Wrap = lambda handle, _: handle,
         watch: EngineWatch = UNWATCHED,
         policy: Callable[[], Policy] = RemainingWork,
+        turn: Turn | None = None,
     ) -> None:
         self.name, self.identity, self.config = name, identity, dict(config)
         self.fingerprint = fingerprint(config)
         self.kind = str(config["kind"])
         self.on_status = on_status
         self.wrap, self.watch, self.policy = wrap, watch, policy
+        self.turn = turn or Turn()
         self.entry = find_entry(self.kind, str(config["backend"]))
         self.count = int(config.get("replicas") or 1)
         self.capabilities = Capabilities()
@@ -89,7 +92,8 @@ class PooledEngine:
 
     def _queues(self) -> Queues:
         return Queues(
-            BatchScheduler(self.policy(), self.watch), LLMScheduler(self.policy(), self.watch)
+            BatchScheduler(self.policy(), self.watch, self.turn),
+            LLMScheduler(self.policy(), self.watch, self.turn),
         )
 
     def _job(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from teola.runtime.circuit import Circuit
@@ -77,7 +78,8 @@ class Replica:
 
     def _hear(self, events: Sequence[TokenEvent]) -> None:
         if self.calls is not None:
-            self.calls.events(events)
+            with self.queues.calls.turn:
+                self.calls.events(events)
 
     async def start(self) -> None:
         """Come up for the first time.
@@ -92,8 +94,7 @@ class Replica:
         """Take work from now on."""
         self.circuit.started(asyncio.get_running_loop().time())
         self.ready = True
-        if self.watch:
-            self.watch.ready(self.start_s)
+        self.watch.ready(self.start_s, self.capabilities, partial(self.control, "describe", {}))
         if self.llm:
             self.calls = self.queues.calls.start(
                 self.handle, self.capabilities, self.circuit, self.lost, self.watch
@@ -118,6 +119,7 @@ class Replica:
         loop = asyncio.get_running_loop()
         delay_s = self.circuit.died(loop.time(), up=up)
         self.ready, self.calls = False, None
+        self.watch.gone()
         self.queues.batches.stop(self.handle)
         self.queues.calls.stop(self.handle, message)
         self.restarting = loop.create_task(self._restart(delay_s))
@@ -152,6 +154,7 @@ class Replica:
     async def close(self) -> None:
         """Stop."""
         self.closed, self.ready = True, False
+        self.watch.gone()
         if self.restarting is not None:
             self.restarting.cancel()
             await asyncio.gather(self.restarting, return_exceptions=True)

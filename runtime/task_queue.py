@@ -11,15 +11,20 @@ from teola.runtime.errors import ModuleError
 from teola.runtime.observing.engine_watch import UNWATCHED, EngineWatch
 from teola.runtime.policies import Policy
 from teola.runtime.task import Task
+from teola.runtime.turn import Turn
 
 
 class TaskQueue(ABC):
     """Tasks that wait for any replica of an engine. While none is up (they died, and may come back)
-    their clocks stand still; while the engine is broken, they fail."""
+    their clocks stand still; while the engine is broken, they fail. What results make ready is done
+    in ``turn``."""
 
-    def __init__(self, policy: Policy, watch: EngineWatch = UNWATCHED) -> None:
+    def __init__(
+        self, policy: Policy, watch: EngineWatch = UNWATCHED, turn: Turn | None = None
+    ) -> None:
         self.queue = policy
         self.watch = watch
+        self.turn = turn or Turn()
         self.clocks = Clocks()
         self.broken = ""
 

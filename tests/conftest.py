@@ -56,3 +56,37 @@ def project_files() -> tuple[Path, ...]:
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     names = sorted(set(filter(None, listed.split("\0"))))
     return tuple(Path(name) for name in names if (ROOT / name).is_file())
+
+
+def on_vllm(*options):
+    """vLLM's own server of a model: SmolLM2, or another one with these options."""
+    from benchmarks.vllm_server import served
+    from teola.runtime.models import ensure
+
+    model = "all-minilm-l6-v2" if "pooling" in options else "smollm2-135m-instruct"
+    common = ("--dtype", "float32", "--enforce-eager", "--kv-cache-memory-bytes", str(1 << 28))
+    return served(ensure({"model": model}), "served", *common, *options)
+
+
+@pytest.fixture(scope="session")
+def vllm_server():
+    """Settings of an LLM on vLLM's own server."""
+    with on_vllm("--max-model-len", "2048", "--max-num-seqs", "8", "--block-size", "32") as url:
+        yield {"base_url": url}
+
+
+@pytest.fixture(scope="session")
+def vllm_server_of_tokens(vllm_server):
+    """The same, where the model's tokenizer is known."""
+    from teola.runtime.models import ensure
+
+    return {**vllm_server, "path": str(ensure({"model": "smollm2-135m-instruct"}))}
+
+
+@pytest.fixture(scope="session")
+def vllm_server_of_embeddings():
+    """Settings of an embedder on vLLM's own server."""
+    from teola.runtime.models import ensure
+
+    with on_vllm("--runner", "pooling", "--convert", "embed") as url:
+        yield {"base_url": url, "path": str(ensure({"model": "all-minilm-l6-v2"}))}

@@ -28,11 +28,36 @@ def refusal(body, prompt, context):
 
 
 def no_object(body):
-    """Why a server that holds answers to objects only cannot be asked so."""
+    """Why a server that holds answers to objects only, as OpenAI's do, cannot be asked so."""
     if "response_format" not in body:
         return None
-    kind = body["response_format"]["json_schema"]["schema"].get("type")
-    return None if kind == "object" else f"schema must be of 'type: \"object\"', got {kind!r}"
+    told = body["response_format"]["json_schema"]
+    kind = told["schema"].get("type")
+    if kind != "object":
+        return f"schema must be of 'type: \"object\"', got {kind!r}"
+    return not_strict(told["schema"]) if told["strict"] else None
+
+
+REFUSED = {"allOf", "default", "else", "if", "maxLength", "minLength", "not", "oneOf", "then",
+           "dependentRequired", "dependentSchemas", "patternProperties", "prefixItems",
+           "uniqueItems"}  # fmt: skip
+
+
+def not_strict(schema):
+    """Why OpenAI's servers would refuse a schema for their strict mode."""
+    if not isinstance(schema, dict) or not schema.keys() & {"type", "anyOf", "$ref"}:
+        return "schema must have a 'type' key"
+    if found := schema.keys() & REFUSED:
+        return f"{sorted(found)} is not permitted"
+    parts = schema.get("properties", {})
+    if "object" in schema.get("type", ()):
+        if schema.get("additionalProperties") is not False:
+            return "'additionalProperties' is required to be supplied and to be false"
+        if sorted(schema.get("required", ())) != sorted(parts):
+            return "'required' is required to be an array including every key in properties"
+    inner = [*parts.values(), *schema.get("$defs", {}).values(), *schema.get("anyOf", ())]
+    inner += [schema.get("items")] if "array" in schema.get("type", ()) else []
+    return next((wrong for one in inner if (wrong := not_strict(one))), None)
 
 
 def choices(body, prompt, *, tells_tokens):

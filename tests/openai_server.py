@@ -44,21 +44,27 @@ class OpenAIServer(ThreadingHTTPServer):
     request_queue_size = 128
     block_on_close = False
 
-    def __init__(self, **settings):
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, port=0, **settings):
+        super().__init__(("127.0.0.1", port), _Handler)
         self.model, self.context = "tiny", 4096
         self.key = None
         self.tokens = self.tells_tokens = True
         self.lists, self.objects = 200, False
         self.longest = None
         self.requests, self.faults = [], deque()
-        self.left, self.never, self.pace_s = threading.Event(), threading.Event(), 0
+        self.left, self.dead, self.pace_s = threading.Event(), threading.Event(), 0
         self.prompts = []
         vars(self).update(settings)
 
     @property
     def url(self):
         return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def die(self):
+        """Break off what runs and answer nobody any more."""
+        self.dead.set()
+        self.shutdown()
+        self.server_close()
 
     def fault(self, **settings):
         """Do one answer wrong."""
@@ -109,6 +115,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         path = self.path.removeprefix("/v1")
+        if self.server.dead.is_set():
+            self.close_connection = True
+            return
         if self._refused():
             return
         self.server.requests.append((path, body))
@@ -190,7 +199,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.left.wait(0.001)
             for part in parts[: fault.parts]:
                 self._part(json.dumps(part))
-                self.server.never.wait(self.server.pace_s)
+                if self.server.dead.wait(self.server.pace_s):
+                    self.close_connection = True
+                    return
             if fault.garbage:
                 self._part(fault.garbage)
             if fault.parts is not None:

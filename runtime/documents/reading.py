@@ -113,7 +113,9 @@ class Reading:
             folder, names = files_matching(path)
             self._take_files(folder, names, base, spec, "no file matches this pattern")
         else:
-            self.problem(spec, f"no such file or folder (relative paths start from {base})")
+            self.problem(
+                spec, f"no such file or folder (relative paths start from {base.absolute()})"
+            )
 
     def _take_files(
         self, folder: Path, names: list[str], base: Path, spec: str, none_found: str

@@ -13,7 +13,7 @@ from teola.runtime.engines.collections.gpu import dispatcher
 from teola.runtime.engines.collections.index_settings import IndexSettings
 from teola.runtime.engines.collections.keyword_index import KeywordIndex
 from teola.runtime.engines.collections.nearest import use_matrix_products
-from teola.runtime.engines.collections.search import passages, unsearchable
+from teola.runtime.engines.collections.search import passages, unknown, unsearchable
 from teola.runtime.engines.collections.store import UNNAMED, CollectionStore
 from teola.runtime.engines.collections.vector_index import VectorIndex
 from teola.runtime.engines.collections.version import Change, CollectionVersion
@@ -57,8 +57,8 @@ class FaissStore(CollectionStore):
             )
         if self._root is not None:
             self._root.mkdir(parents=True, exist_ok=True)
-        if self._settings.device == "cuda":
-            dispatcher().start()
+        if self._settings.gpu is not None:
+            dispatcher(self._settings.gpu).start()
         faiss.omp_set_num_threads(1)
         use_matrix_products()
         return Capabilities(max_items=MAX_ITEMS, details=self._settings.fixed())
@@ -74,17 +74,14 @@ class FaissStore(CollectionStore):
         try:
             version = await self._version(name)
             if version is None:
-                return Failure("item", f"there is no collection {name!r}{self._known()}")
+                named = (one for one in self._names() if one[:1] != UNNAMED)
+                return Failure("item", unknown(name, named))
             among = None if where is None else version.metadata.places(where)
         except RunError as error:
             return Failure("item", str(error))
-        if problem := unsearchable(name, version, request.operation):
+        if problem := unsearchable(name, version.mode, request.operation):
             return Failure("item", problem)
         return passages(name, version, request, among)
-
-    def _known(self) -> str:
-        names = ", ".join(repr(name) for name in self._names() if name[:1] != UNNAMED)
-        return f": there are {names}" if names else ""
 
     def _names(self) -> list[str]:
         """The collections that there are, whoever made them."""
@@ -139,13 +136,18 @@ class FaissStore(CollectionStore):
 
     async def _describe(self, name: str | None) -> Any:
         if name is not None:
-            version = await self._version(name)
-            return version and version.describe()
-        versions = {name: await self._version(name) for name in self._names()}
+            return await self._described(name)
+        found = {name: await self._described(name) for name in self._names()}
         return {
-            "collections": {name: one.describe() for name, one in versions.items() if one},
+            "collections": {name: one for name, one in found.items() if one},
             "pending": sorted(self._pending),
         }
+
+    async def _described(self, name: str) -> dict[str, Any] | None:
+        if self._is_kept(name):
+            return await _beside(self._place(name).describe)
+        held = self._held.get(name)
+        return held.version.describe() if held else None
 
 
 async def _beside(work: Callable[[], T]) -> T:

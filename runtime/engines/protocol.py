@@ -11,6 +11,16 @@ from typing import Any, Protocol, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """A number that an engine tells of itself, with ``about`` what it says; a ``total`` grows from
+    the engine's start on, others are of the moment. Its name ends with its unit, as those of
+    metrics do (``_seconds``, ``_ratio``, ``_tokens``)."""
+
+    about: str
+    total: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a started engine can do; schedulers read it, workflows are checked against it.
 
@@ -25,7 +35,8 @@ class Capabilities:
     call's ``messages`` are what it is asked; ``priority``: it orders what waits in it itself;
     ``sampling`` and ``grammars`` name what it has of `Sampling` beyond greedy, and of `Grammar`,
     ``adapters`` are those that a call may name; ``remote``: it is a server that we do not start,
-    whose silence says nothing.
+    whose silence says nothing. ``figures`` are among what its command ``describe`` tells, by name:
+    whoever observes the engine is told them.
     """
 
     max_items: int = 32
@@ -45,6 +56,7 @@ class Capabilities:
     grammars: frozenset[str] = frozenset()
     adapters: frozenset[str] = frozenset()
     dimension: int | None = None
+    figures: Mapping[str, Figure] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -183,7 +195,8 @@ class TokenEvent:
     that speaks in text; ``tokens`` only count then, or are empty. ``cached``: tokens of the prompt
     whose KV was there already, in one event of a request, where the engine tells; ``prompt``: all
     of them, where it alone has counted them; ``chances`` of the steps that made the tokens, and the
-    end, where they were asked for."""
+    end, where they were asked for; ``waited_s``: how long the request waited in the engine before
+    anything was computed for it, in one event of a request, where the engine tells."""
 
     id: str
     tokens: Sequence[int]
@@ -193,6 +206,7 @@ class TokenEvent:
     cached: int | None = None
     prompt: int | None = None
     chances: Sequence[Chances] = ()
+    waited_s: float | None = None
 
 
 Emit = Callable[[Sequence[TokenEvent]], None]

@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -18,10 +19,12 @@ from teola.runtime.hosts.frames import COUNT, LENGTH, lengths_of, pack, unpack
 KEPT_LINES = 50
 LINE_BYTES = 2000
 DRAIN_S = 1.0
+GROUP_S, GROUP_TRIES = 2.0, 40
 
 
 class ChildProcess:
-    """``python -m teola.runtime.hosts.worker``: a socket for frames, a pipe for what it prints."""
+    """``python -m teola.runtime.hosts.worker``: a socket for frames, a pipe for what it prints, a
+    folder for temporary files that goes with it."""
 
     def __init__(
         self,
@@ -29,8 +32,10 @@ class ChildProcess:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         output: _Output,
+        folder: tempfile.TemporaryDirectory[str],
     ) -> None:
         self._process = process
+        self._folder = folder
         self._reader = reader
         self._writer = writer
         self._output = output
@@ -47,6 +52,8 @@ class ChildProcess:
             reader, writer = await asyncio.open_unix_connection(sock=ours)
             with contextlib.ExitStack() as unless_started:
                 unless_started.callback(writer.close)
+                folder = tempfile.TemporaryDirectory(prefix="teola-", ignore_cleanup_errors=True)
+                unless_started.callback(folder.cleanup)
                 descriptor, pipe = os.pipe()
                 with os.fdopen(pipe, "wb", buffering=0):
                     output = await _Output.read(descriptor)
@@ -59,11 +66,16 @@ class ChildProcess:
                         stdout=pipe,
                         stderr=pipe,
                         pass_fds=(theirs.fileno(),),
-                        env=dict(environment),
+                        env={**environment, "TMPDIR": folder.name},
                         start_new_session=True,  # Ctrl-C reaches the parent, which closes engines
                     )
                 unless_started.pop_all()
-        return cls(process, reader, writer, output)
+        return cls(process, reader, writer, output, folder)
+
+    @property
+    def folder(self) -> str:
+        """Where its temporary files are."""
+        return self._folder.name
 
     @property
     def pid(self) -> int:
@@ -88,8 +100,8 @@ class ChildProcess:
     async def end(self, *, gentle_s: float, terminate_s: float) -> None:
         """Close the socket (the process then closes its engine and exits), wait, and insist.
 
-        When this returns the process is gone and waited for, with all that it has started, and
-        every descriptor is closed.
+        When this returns the process is gone and waited for, with all that it has started and its
+        temporary files, and every descriptor is closed.
         """
         self._writer.close()
         if not await self._exited(gentle_s):
@@ -97,11 +109,23 @@ class ChildProcess:
             if not await self._exited(terminate_s):
                 self._signal(signal.SIGKILL)
                 await self._process.wait()
-        with contextlib.suppress(OSError):  # mostly it has left no process of its group behind
-            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._end_group()
+        self._folder.cleanup()
         with contextlib.suppress(OSError):  # the other end broke: it is closed either way
             await self._writer.wait_closed()
         await self._output.close(DRAIN_S)
+
+    async def _end_group(self) -> None:
+        """End what it has left behind, mostly nothing; gently, so that memory is freed that these
+        processes share, but for good whoever is cancelled here."""
+        with contextlib.suppress(OSError):
+            try:
+                os.killpg(self._process.pid, signal.SIGTERM)
+                for _ in range(GROUP_TRIES):
+                    await asyncio.sleep(GROUP_S / GROUP_TRIES)
+                    os.killpg(self._process.pid, 0)
+            finally:
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     async def _exited(self, limit_s: float) -> bool:
         try:

@@ -29,11 +29,12 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The first message to a process: the engine to make, the paths to import it from, and the
-    cores to run on (None: all)."""
+    """The first message to a process: the engine to make, its ``folder`` for temporary files, the
+    paths to import it from, and the cores to run on (None: all)."""
 
     factory: str
     config: Mapping[str, Any]
+    folder: str
     paths: tuple[str, ...] = ()
     cores: tuple[int, ...] | None = None
 

@@ -52,6 +52,7 @@ class ProcessHost(RemoteHost):
                 config=self._config,
                 paths=tuple(sys.path),
                 cores=None if cores is None else tuple(cores),
+                folder=child.folder,
             )
         )
         self._reading = asyncio.create_task(self._read(child))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -35,6 +36,7 @@ def main() -> None:
     if isinstance(setup, Setup):
         _prepare(setup)
         asyncio.run(_serve(link, setup))
+        _clear(setup)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # an engine's leftover threads must not keep a closed process alive
@@ -59,11 +61,17 @@ async def _serve(link: _Link, setup: Setup) -> None:
             traceback.print_exc()
         loop.call_soon_threadsafe(ended.set)
         time.sleep(LEAVE_S)  # on this thread the end comes even if the engine blocks the loop
+        _clear(setup)
         _end_all()
 
     threading.Thread(target=read, name="teola-orders", daemon=True).start()
     await ended.wait()
     await service.close()
+
+
+def _clear(setup: Setup) -> None:
+    """Remove the temporary files: there may be no parent any more that would."""
+    shutil.rmtree(setup.folder, ignore_errors=True)
 
 
 def _end_all() -> None:

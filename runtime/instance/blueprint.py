@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from teola.compiler.graph.dependencies import dependencies
 from teola.compiler.graph.effects import resolver
 from teola.compiler.graph.operations import OPERATIONS, Operation, input_kinds
-from teola.compiler.graph.pgraph import INPUTS, Const, Node, Operand, PGraph, Primitive, Ref, Region
+from teola.compiler.graph.pgraph import INPUTS, Node, Operand, PGraph, Primitive, Ref, Region
 from teola.runtime.errors import Place, RunError
 from teola.runtime.keys import Key, digest, of_json
 from teola.runtime.limits import Limits
@@ -19,6 +19,17 @@ from teola.runtime.values import Source, constant
 Form = Literal["cpu", "scan", "engine", "llm", "region", "warm"]
 
 
+class Wire(NamedTuple):
+    """An input of a node: a reference, or a constant with its content key. ``mark`` is its name in
+    content keys."""
+
+    name: str
+    mark: bytes
+    ref: Ref | None
+    constant: Source | None
+    key: Key | None
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A node, or an LLM unit (``head`` is its prefill, ``node`` its decode), or a hint (``target``
@@ -26,10 +37,10 @@ class Prepared:
 
     ``lists`` names the inputs that groups slice; ``cells`` the output ports (name, is a list);
     ``after`` the ids it is ordered behind; ``static`` digests all that does not depend on inputs
-    (None: never shared between queries); ``constants`` are the inputs that never change, ``limits``
-    its clocks; ``body`` a region's nodes in order, ``outside`` all that is looked up around it;
-    ``keeps``: it fills an unnamed collection; ``streams``: an input arrives item by item;
-    ``ahead``: how many iterations of a fold are begun before their turn.
+    (None: never shared between queries); ``wires`` are the inputs, ready to be looked up,
+    ``limits`` its clocks; ``body`` a region's nodes in order, ``outside`` all that is looked up
+    around it; ``keeps``: it fills an unnamed collection; ``streams``: an input arrives item by
+    item; ``ahead``: how many iterations of a fold are begun before their turn.
     """
 
     id: str
@@ -43,7 +54,7 @@ class Prepared:
     after: tuple[str, ...]
     static: Key | None
     place: Place
-    constants: Mapping[str, Source]
+    wires: tuple[Wire, ...]
     limits: Limits
     body: tuple[Prepared, ...] = ()
     outside: frozenset[str] = frozenset()
@@ -91,12 +102,15 @@ def _orders(body: Iterable[Prepared]) -> set[str]:
     return {before for prepared in _all(body) for before in prepared.after}
 
 
-def _constants(inputs: Mapping[str, Operand]) -> dict[str, Source]:
-    return {
-        name: Source(constant(operand.value, of_json(operand.value)))
-        for name, operand in inputs.items()
-        if isinstance(operand, Const)
-    }
+def _wires(inputs: Mapping[str, Operand]) -> tuple[Wire, ...]:
+    return tuple(_wire(name, operand) for name, operand in inputs.items())
+
+
+def _wire(name: str, operand: Operand) -> Wire:
+    if isinstance(operand, Ref):
+        return Wire(name, name.encode(), operand, None, None)
+    key = of_json(operand.value)
+    return Wire(name, name.encode(), None, Source(constant(operand.value, key)), key)
 
 
 class _Preparation:
@@ -188,7 +202,7 @@ class _Preparation:
             tuple(self.order.get(node.id, ())),
             self.static(node, head, operation),
             self.place(node),
-            _constants(inputs),
+            _wires(inputs),
             Limits.of(node.config),
             keeps=node.operation == "ingest" and "collection" not in node.inputs,
             streams=any(isinstance(value, Ref) and value.stream for value in inputs.values()),
@@ -210,7 +224,7 @@ class _Preparation:
             tuple(self.order.get(node.id, ())),
             None,
             self.place(node),
-            _constants(node.inputs),
+            _wires(node.inputs),
             Limits(),
             target=target,
         )
@@ -287,7 +301,7 @@ class _Preparation:
             after,
             digest(*parts, results) if parts else None,
             self.place(node),
-            _constants(dict(node.inputs)),
+            _wires(dict(inputs)),
             Limits(),
             body,
             frozenset(around.union(after, _orders(body))),

@@ -37,10 +37,22 @@ class Pumped(Run):
 
 
 class PrimitiveRun(Pumped):
-    """A primitive. Without stream inputs it has one group; with them, group g takes the items
-    ``[g·k, (g+1)·k)`` of every list input. Results leave in index order."""
+    """A primitive. Without stream inputs it has one group; with them, each group takes the next
+    items of every list input: the node's ``group``, or, where that is 1, what is there. Results
+    leave in index order."""
 
-    __slots__ = ("finished", "fixed", "flushed", "last_group", "lists", "next_group", "values")
+    __slots__ = (
+        "finished",
+        "fixed",
+        "flushed",
+        "last_group",
+        "least",
+        "lists",
+        "most",
+        "next_group",
+        "next_item",
+        "values",
+    )
 
     def begin(self) -> None:
         self.flushed = 0
@@ -53,7 +65,8 @@ class PrimitiveRun(Pumped):
             self._whole({name: source.get() for name, source in self.sources.items()})
             return
         self.last_group = None
-        self.next_group = 0
+        self.next_group = self.next_item = 0
+        self.least, self.most = self.executor.group_sizes(self)
         self.planned = False
         self.finished = {}
         self.fixed = {
@@ -89,12 +102,11 @@ class PrimitiveRun(Pumped):
         if ended and there < max(lengths):
             self._lengths_differ(dict(zip(self.lists, lengths, strict=True)))
             return
-        node = self.prepared.node
-        size = (node.group if isinstance(node, Primitive) else None) or 1
-        total = -(-there // size) if ended else there // size
-        while self.next_group < total and self.state == "running":
-            self.next_group += 1
-            self._execute(self.next_group - 1, self._group((self.next_group - 1) * size, size))
+        least = 1 if ended else self.least
+        while (left := there - self.next_item) >= least and self.state == "running":
+            size = min(left, self.most)
+            self.next_group, self.next_item = self.next_group + 1, self.next_item + size
+            self._execute(self.next_group - 1, self._group(self.next_item - size, size))
         if ended:
             self.last_group = self.next_group
             self._flush()

@@ -44,6 +44,11 @@ class Executor(Protocol):
         """Do a group's work; ends in ``run.complete``, in ``run.fail`` or by raising."""
         ...
 
+    def group_sizes(self, run: Run) -> tuple[int, int]:
+        """How many items of its streams a group of a run waits for, and how many it takes at most,
+        where they are there."""
+        ...
+
     def publish(self, run: Run) -> None:
         """End a run whose groups are all in; ends in ``run.finish`` or ``run.fail``."""
         ...

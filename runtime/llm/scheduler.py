@@ -22,6 +22,7 @@ from teola.runtime.observing.engine_watch import UNWATCHED, EngineWatch
 from teola.runtime.policies import Policy
 from teola.runtime.task import Task
 from teola.runtime.task_queue import TaskQueue
+from teola.runtime.turn import Turn
 
 
 class LLMScheduler(TaskQueue):
@@ -31,8 +32,10 @@ class LLMScheduler(TaskQueue):
     that, and warm-ups are sent while no call waits. Calls that ran when a replica died run again,
     one at a time and alone."""
 
-    def __init__(self, policy: Policy, watch: EngineWatch = UNWATCHED) -> None:
-        super().__init__(policy, watch)
+    def __init__(
+        self, policy: Policy, watch: EngineWatch = UNWATCHED, turn: Turn | None = None
+    ) -> None:
+        super().__init__(policy, watch, turn)
         self.replicas: dict[Generates, LLMReplica] = {}
         self.suspects = SuspectCalls()
         self.warm_ups = WarmUps()

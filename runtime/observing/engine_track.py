@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 
 from teola.runtime.observing.observations import (
@@ -10,6 +10,7 @@ from teola.runtime.observing.observations import (
     CallEnded,
     EngineFacts,
     EngineReady,
+    FiguresTold,
     Load,
 )
 from teola.runtime.observing.trace_events import WHOLE, Json, Spot, micro, process, slice_at, thread
@@ -40,7 +41,17 @@ class EngineTrack:
         found = {"tasks": {"waiting": event.waiting, "running": event.running}}
         if event.kv_tokens is not None:
             found["KV"] = {"tokens": event.kv_tokens}
-        at = {"ph": "C", "pid": self.pid, "ts": micro(event.at_s)}
+        yield from self._counters(event.at_s, found)
+
+    def figures(self, event: FiguresTold) -> Iterator[Json]:
+        """What it tells of itself, as counters."""
+        replica = event.engine.replica
+        of = "" if replica == 1 else f" of replica {replica}"
+        told = {f"{name}{of}": {"value": value} for name, value in event.values.items()}
+        yield from self._counters(event.at_s, told)
+
+    def _counters(self, at_s: float, found: Mapping[str, Mapping[str, float]]) -> Iterator[Json]:
+        at = {"ph": "C", "pid": self.pid, "ts": micro(at_s)}
         for name, values in found.items():
             yield {**at, "name": name, "args": values}
 
@@ -87,6 +98,7 @@ def _facts(work: BatchEnded | CallEnded) -> Json:
         "prompt_tokens": work.prompt_tokens,
         "cached_tokens": work.cached_tokens,
         "completion_tokens": work.completion_tokens,
+        "waited_s": work.waited_s,
         "finish_reason": work.finish_reason,
         "failure": work.failure,
     }

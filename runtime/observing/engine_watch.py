@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
-from teola.runtime.engines.protocol import Failure, TokenEvent
+from teola.runtime.engines.protocol import Capabilities, Failure, TokenEvent
+from teola.runtime.observing.figure_reader import FigureReader
 from teola.runtime.observing.observations import (
     BatchEnded,
     CallEnded,
     EngineFacts,
     EngineReady,
+    FiguresTold,
     Load,
     Part,
     PrimitiveKey,
@@ -53,6 +55,7 @@ class _OpenCall:
         "queued_s",
         "received",
         "sent_s",
+        "waited_s",
         "warm",
     )
 
@@ -63,6 +66,7 @@ class _OpenCall:
         self.prompt_tokens, self.cached_tokens = prompt_tokens, cached_tokens
         self.sent_s = _now()
         self.first_token_s: float | None = None
+        self.waited_s: float | None = None
         self.received = 0
 
 
@@ -73,11 +77,12 @@ class EngineWatch:
     were sent before somebody listened are not told.
     """
 
-    __slots__ = ("calls", "facts", "observers")
+    __slots__ = ("calls", "facts", "figures", "observers")
 
     def __init__(self, facts: EngineFacts, observers: Observers) -> None:
         self.facts, self.observers = facts, observers
         self.calls: dict[str, _OpenCall] = {}
+        self.figures: FigureReader | None = None
 
     def __bool__(self) -> bool:
         return bool(self.observers)
@@ -86,9 +91,31 @@ class EngineWatch:
         """The watch of one replica."""
         return EngineWatch(replace(self.facts, replica=replica), self.observers)
 
-    def ready(self, began_s: float) -> None:
-        """The engine is up (again)."""
-        self.observers.tell(EngineReady(self.facts, began_s, _now()))
+    def ready(
+        self,
+        began_s: float,
+        can: Capabilities,
+        describe: Callable[[], Awaitable[Mapping[str, Any]]],
+    ) -> None:
+        """The engine is up (again), and ``describe`` asks it what it tells of itself."""
+
+        def tell(values: Mapping[str, float]) -> None:
+            self.observers.tell(FiguresTold(self.facts, _now(), values, can.figures))
+
+        self.figures = FigureReader(can.figures, describe, tell)
+        if self:
+            self.observers.tell(EngineReady(self.facts, began_s, _now()))
+            self._work_changed()
+
+    def gone(self) -> None:
+        """The engine is no more, or not any more for us."""
+        if self.figures is not None:
+            self.figures.stop()
+            self.figures = None
+
+    def _work_changed(self) -> None:
+        if self.figures is not None:
+            self.figures.changed()
 
     def load(self, waiting: int, running: int, kv_tokens: int | None = None) -> None:
         """The load has changed."""
@@ -100,6 +127,7 @@ class EngineWatch:
         parts = (
             Part(_keys(part.task.origin), len(part.indices), part.task.queued_s) for part in batch
         )
+        self._work_changed()
         return OpenBatch(batch[0].task.operation, _now(), tuple(parts))
 
     def close(self, batch: OpenBatch, results: Sequence[Any], waiting: int) -> None:
@@ -108,6 +136,7 @@ class EngineWatch:
         operation, began_s, parts = batch
         self.observers.tell(BatchEnded(self.facts, operation, began_s, _now(), parts, failure))
         self.load(waiting, 0)
+        self._work_changed()
 
     def sent(
         self,
@@ -121,6 +150,7 @@ class EngineWatch:
         """A call goes to the engine."""
         keys = tuple(key for origin in origins for key in _keys(origin))
         self.calls[name] = _OpenCall(keys, warm, queued_s, prompt_tokens, cached_tokens)
+        self._work_changed()
 
     def event(self, event: TokenEvent) -> None:
         """The engine says something of a call."""
@@ -132,6 +162,8 @@ class EngineWatch:
             call.cached_tokens = event.cached
         if event.prompt is not None:
             call.prompt_tokens = event.prompt
+        if event.waited_s is not None:
+            call.waited_s = event.waited_s
         if call.first_token_s is None and event.tokens:
             call.first_token_s = _now()
         if event.finish_reason is not None or event.failure is not None:
@@ -156,8 +188,10 @@ class EngineWatch:
                 call.received,
                 finish_reason,
                 failure,
+                call.waited_s,
             )
         )
+        self._work_changed()
 
 
 def _now() -> float:

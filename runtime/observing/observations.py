@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from teola.runtime.engines.protocol import Figure
     from teola.runtime.errors import RunError
     from teola.runtime.result import TimelineEntry
 
@@ -124,7 +127,8 @@ class CallEnded:
 
     Of its ``prompt_tokens`` so many were ``cached_tokens``: what the engine says, else our own
     account of what it keeps. ``first_token_s`` is missing where it gave none, ``finish_reason``
-    where it failed (``failure``: its kind) or was aborted.
+    where it failed (``failure``: its kind) or was aborted. ``waited_s`` of the time since it was
+    sent it waited in the engine, where that tells.
     """
 
     engine: EngineFacts
@@ -139,6 +143,17 @@ class CallEnded:
     completion_tokens: int
     finish_reason: str | None = None
     failure: str | None = None
+    waited_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FiguresTold:
+    """What an engine tells of itself: ``values`` by name, and ``about`` them (``Capabilities``)."""
+
+    engine: EngineFacts
+    at_s: float
+    values: Mapping[str, float]
+    about: Mapping[str, Figure]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,5 +177,6 @@ Observation: TypeAlias = (
     | PrimitiveEnded
     | BatchEnded
     | CallEnded
+    | FiguresTold
     | Load
 )

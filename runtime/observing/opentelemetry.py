@@ -195,6 +195,7 @@ class OpenTelemetrySpans:
             "gen_ai.usage.output_tokens": event.completion_tokens,
             "gen_ai.response.time_to_first_chunk": first_s and round(first_s - event.queued_s, 6),
             "teola.queue_seconds": round(event.sent_s - event.queued_s, 6),
+            "teola.engine_queue_seconds": event.waited_s and round(event.waited_s, 6),
             "teola.finish_reason": event.finish_reason,
             "teola.warm_up": event.warm or None,
         }

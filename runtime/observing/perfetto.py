@@ -12,6 +12,7 @@ from teola.runtime.observing.observations import (
     CallEnded,
     EngineFacts,
     EngineReady,
+    FiguresTold,
     Load,
     Observation,
     PrimitiveEnded,
@@ -30,8 +31,9 @@ class PerfettoTrace:
     """Makes a trace of what a pool does (Chrome's Trace Event Format).
 
     A query is a process with a thread for each module; what overlaps in one has further threads.
-    An engine is a process with its batches or calls, its warm-ups, and counters of its load. An
-    arrow leads from a primitive to each batch and call that worked for it.
+    An engine is a process with its batches or calls, its warm-ups, and counters of its load and of
+    what it tells of itself. An arrow leads from a primitive to each batch and call that worked for
+    it.
 
     Each event goes to ``emit`` when it is known, those of a query when it ends; of these nothing is
     kept. Without ``emit`` all is kept for ``to_json``: about 1 KiB a primitive.
@@ -60,6 +62,8 @@ class PerfettoTrace:
                 self._work(event)
             case EngineReady():
                 self._tell(self._engine(event.engine).started(event))
+            case FiguresTold():
+                self._tell(self._engine(event.engine).figures(event))
             case Load():
                 self._tell(self._engine(event.engine).load(event))
             case _:

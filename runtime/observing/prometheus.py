@@ -10,11 +10,13 @@ from teola.runtime.observing.extra import require
 from teola.runtime.observing.observations import (
     BatchEnded,
     CallEnded,
+    FiguresTold,
     Observation,
     QueryBegan,
     QueryEnded,
     QueryRefused,
 )
+from teola.runtime.observing.prometheus_figures import Figures
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -38,7 +40,8 @@ class PrometheusMetrics:
     """Metrics of a pool, in a registry of its own or in ``registry``.
 
     Labels have few values: engine, operation, workflow, error code. Counts of warm-ups and the load
-    of engines are read when somebody asks.
+    of engines are read when somebody asks; what engines tell of themselves is there as they told it
+    last.
 
     Raises:
         ModelError: the package prometheus-client is not installed.
@@ -70,6 +73,9 @@ class PrometheusMetrics:
         self._first = seconds(
             "teola_time_to_first_token_seconds", "An LLM call, from queued to its token", engine
         )
+        self._waited = seconds(
+            "teola_engine_queue_seconds", "Of an LLM call, waiting within the engine", engine
+        )
         self._prompt = counter("teola_prompt_tokens", "Prompt tokens of calls", engine)
         self._hits = counter(
             "teola_prefix_hit_tokens", "Of these, in the prefix cache when sent", engine
@@ -78,6 +84,8 @@ class PrometheusMetrics:
         self._failures = counter(
             "teola_engine_failures", "Batches and calls with a failure", ("engine", "kind")
         )
+        self._figures = Figures()
+        registry.register(self._figures)
         registry.register(_State(pool))
 
     def see(self, event: Observation) -> None:
@@ -96,6 +104,8 @@ class PrometheusMetrics:
                 self._see_batch(event)
             case CallEnded(warm=False):
                 self._see_call(event)
+            case FiguresTold():
+                self._figures.see(event)
             case _:
                 pass
 
@@ -115,6 +125,8 @@ class PrometheusMetrics:
         self._call.labels(name).observe(event.ended_s - event.sent_s)
         if event.first_token_s is not None:
             self._first.labels(name).observe(event.first_token_s - event.queued_s)
+        if event.waited_s is not None:
+            self._waited.labels(name).observe(event.waited_s)
         self._prompt.labels(name).inc(event.prompt_tokens)
         self._hits.labels(name).inc(event.cached_tokens)
         self._completion.labels(name).inc(event.completion_tokens)

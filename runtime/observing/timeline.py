@@ -122,8 +122,8 @@ class WorkLog:
             if _sent_s(work) - since_s < total_s and work.ended_s > since_s:
                 engines[work.engine.name].append(_worked(work, since_s).within(total_s))
             for key, queued_s in _served(work):
-                waited = Interval(queued_s - since_s, _sent_s(work) - since_s, "waits")
-                own[key] += (waited, _worked(work, since_s))
+                worked = _worked(work, since_s)
+                own[key] += (Interval(queued_s - since_s, worked.begin_s, "waits"), worked)
         ready_s = max((start.ready_s - since_s for start in self.ready), default=0.0)
         return Timeline(
             total_s,
@@ -138,8 +138,12 @@ def _sent_s(work: BatchEnded | CallEnded) -> float:
 
 
 def _worked(work: BatchEnded | CallEnded, since_s: float) -> Interval:
+    """A call that waits within its engine is not worked on yet."""
+    begin_s = _sent_s(work)
+    if isinstance(work, CallEnded):
+        begin_s = min(begin_s + (work.waited_s or 0.0), work.ended_s)
     warm = isinstance(work, CallEnded) and work.warm
-    return Interval(_sent_s(work) - since_s, work.ended_s - since_s, "warms" if warm else "works")
+    return Interval(begin_s - since_s, work.ended_s - since_s, "warms" if warm else "works")
 
 
 def _served(work: BatchEnded | CallEnded) -> Iterable[tuple[PrimitiveKey, float]]:

@@ -1,31 +1,35 @@
 """Every backend that the suite is run against: one entry each, and nothing else to do.
 
 ``pytest tests/engines --engine '{kind: reranker, backend: mine, model: …}'`` adds one for a run: a
-plug-in that is installed beside Teola, a model in a folder, a GPU. `other` may be among the
-settings.
+plug-in that is installed beside Teola, a model in a folder, a GPU. ``other`` and ``meaning`` may be
+among the settings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from teola.compiler.engines import canonical
 from teola.runtime.engines import find_entry
+from teola.runtime.engines.protocol import Capabilities
+from teola.runtime.engines.registry import EngineEntry
 
 MINILM = {"model": "all-minilm-l6-v2", "dtype": "float32"}
 SMOLLM = {"model": "smollm2-135m-instruct", "dtype": "float32"}
 ON_VLLM = {"max_model_len": 2048, "kv_cache_gib": 0.25, "max_num_seqs": 8}
+CRAMPED_VLLM = {"max_model_len": 1024, "kv_cache_gib": 0.05}
 FAKE_TIMES = {"latency_ms": 10, "per_token_ms": 1}
 CUT = {"truncate": True}
 LIKE_VLLM = {"kind": "llm", "backend": "vllm", "max_model_len": 4096, "max_num_seqs": 8}
 DIES = {"die_after": 1}
 ADAPTERS = {"adapters": {"one": "tiny-one", "two": "tiny-two"}}
-SERVED = {"model": "tiny", "structured_outputs": "vllm"}
+SERVED = {"model": "tiny", "structured_outputs": "vllm", "max_requests": 8}
 OF_TOKENS = {**SERVED, "api": "completions", "warm_ups": True}
+ON_SERVER = {"model": "served", "structured_outputs": "vllm", "max_requests": 8}
 EMBEDS = {"model": "tiny", "limit_tokens": 512, "dimensions": 16}
 
 
@@ -34,12 +38,13 @@ class Backend:
     """An engine: ``settings`` as a workflow has them, weights in float32.
 
     ``other`` are settings of a second one that gives the same results: with little room for KV
-    (``kv_tokens`` well under the context), or that cuts long texts. ``made`` names a fixture of
-    the session that makes further settings: a folder of weights, the address of a server.
+    (not enough for two of its longest requests), or that cuts long texts. ``made`` names a fixture
+    of the session that makes further settings: a folder of weights, the address of a server.
     ``needs`` is a marker. ``meaning``: results say something about the texts. ``dies`` are settings
     with which it dies in its second batch, where there is no process that could be killed.
     ``adapted`` are those of one with the adapters one and two. ``durable``: what a store has
-    published outlives it.
+    published outlives it. ``factory`` is a class of the suite's own in place of the backend's;
+    ``lies`` are what is said of capabilities instead of the truth (`tests.engines.liars`).
     """
 
     kind: str
@@ -53,6 +58,8 @@ class Backend:
     adapted: Mapping[str, Any] | None = None
     durable: bool = False
     name: str = ""
+    factory: str = ""
+    lies: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
 
     @property
     def real(self) -> bool:
@@ -67,7 +74,23 @@ class Backend:
     @property
     def mortal(self) -> bool:
         """Whether the suite knows how it dies."""
-        return self.dies is not None or find_entry(self.kind, self.backend).host == "process"
+        return self.dies is not None or self.entry.host == "process"
+
+    @property
+    def served(self) -> bool:
+        """Whether it is on a server of the suite's own, which may die."""
+        return self.made in ("server", "server_of_tokens")
+
+    @property
+    def entry(self) -> EngineEntry:
+        """What runs it."""
+        found = find_entry(self.kind, self.backend)
+        return replace(found, factory=self.factory) if self.factory else found
+
+    def says(self, truth: Capabilities) -> Capabilities:
+        """What it says that it can do."""
+        told = {name: lie(getattr(truth, name)) for name, lie in self.lies.items()}
+        return replace(truth, **told)
 
     def config(self, **more: Any) -> dict[str, Any]:
         """Canonical settings, as a started plan has them."""
@@ -83,8 +106,13 @@ BACKENDS = [
         {"stands_for": {**LIKE_VLLM, "kv_tokens": 800}},
         name="simulated-vllm",
     ),
-    Backend("llm", "transformers", SMOLLM, {"kv_pages": 64}, needs="models", meaning=True),
-    Backend("llm", "vllm", {**SMOLLM, **ON_VLLM}, needs="vllm", meaning=True),
+    Backend(
+        *("llm", "transformers", {"dtype": "float32"}, {"kv_pages": 64}),
+        made="smollm_of_2048",
+        needs="models",
+        meaning=True,
+    ),
+    Backend("llm", "vllm", {**SMOLLM, **ON_VLLM}, CRAMPED_VLLM, needs="vllm", meaning=True),
     Backend("llm", "openai", SERVED, made="server", adapted=ADAPTERS, name="openai-chat"),
     Backend(
         *("llm", "openai", OF_TOKENS),
@@ -92,11 +120,25 @@ BACKENDS = [
         adapted=ADAPTERS,
         name="openai-tokens",
     ),
+    Backend("llm", "openai", ON_SERVER, made="vllm_server", needs="vllm", name="openai-vllm-chat"),
+    Backend(
+        *("llm", "openai", {**ON_SERVER, "api": "completions", "warm_ups": True}),
+        made="vllm_server_of_tokens",
+        needs="vllm",
+        name="openai-vllm-tokens",
+    ),
     Backend("embedder", "fake", {"limit_tokens": 512}, dies=DIES),
     Backend("embedder", "simulated"),
     Backend("embedder", "sentence-transformers", MINILM, CUT, needs="models", meaning=True),
     Backend("embedder", "vllm", MINILM, CUT, needs="vllm", meaning=True),
     Backend("embedder", "openai", EMBEDS, made="server"),
+    Backend(
+        *("embedder", "openai", {"model": "served", "limit_tokens": 256}),
+        made="vllm_server_of_embeddings",
+        needs="vllm",
+        meaning=True,
+        name="openai-vllm",
+    ),
     Backend("reranker", "fake", dies=DIES),
     Backend("reranker", "simulated"),
     Backend("reranker", "maxsim", MINILM, CUT, needs="models", meaning=True),

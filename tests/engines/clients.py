@@ -16,10 +16,10 @@ from teola.runtime.hosts import EngineDied, connect
 class Client:
     """An engine by its handle; ``config`` is what it was made with."""
 
-    def __init__(self, config, on_loop):
+    def __init__(self, config, on_loop, entry=None):
         self.config = config
         self._on_loop = on_loop
-        self.handle = connect(find_entry(config["kind"], config["backend"]), config)
+        self.handle = connect(entry or find_entry(config["kind"], config["backend"]), config)
         self.prepare()
         self.capabilities = self.wait(self.handle.start())
 
@@ -85,6 +85,11 @@ class Answer:
         return next((event.cached for event in self.events if event.cached is not None), None)
 
     @property
+    def prompt(self):
+        """How many tokens of the prompt a server has counted."""
+        return self.events[-1].prompt
+
+    @property
     def finish_reason(self):
         return self.events[-1].finish_reason
 
@@ -95,7 +100,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt in both its forms."""
+    """One prompt, as tokens or as messages."""
 
     tokens: tuple[int, ...]
     messages: tuple[dict[str, str], ...] = ()
@@ -107,10 +112,12 @@ class LLMClient(Client):
     def prepare(self):
         self._count = 0
         self.answers = {}
+        self._going, self._most = set(), 0
         self.handle.listen(self._hear)
 
     def _hear(self, events):
-        assert len({event.id for event in events}) == len(events), "one event a request and step"
+        heard = {event.id for event in events}
+        assert len(heard) == len(events), "one event a request and step"
         for event in events:
             answer = self.answers[event.id]
             assert not answer.over.is_set(), "nothing follows the last event"
@@ -118,6 +125,16 @@ class LLMClient(Client):
             answer.begun.set()
             if event.finish_reason is not None or event.failure is not None:
                 answer.over.set()
+        ended = {one for one in heard if self.answers[one].over.is_set()}
+        going = self._going - ended | (heard - self._going)
+        self._most = max(self._most, len(going))
+        self._going = going - ended
+
+    @property
+    def longest(self):
+        """Tokens of the longest request, prompt and answer."""
+        told = self.capabilities
+        return min(told.context or told.kv_tokens, told.kv_tokens)
 
     def request(self, prompt, max_tokens, **settings):
         """A request for a `Prompt`, or for tokens."""
@@ -141,14 +158,20 @@ class LLMClient(Client):
         made = [self.request(prompt, count, **settings) for prompt, count, settings in requests]
         return self.run(self.finish(made))
 
+    def at_once(self, requests):
+        """How many of them ran at once: had a token while the others had not ended."""
+        self._going, self._most = set(), 0
+        self.run(self.finish(requests))
+        return self._most
+
     def run(self, coroutine):
         return self.wait(coroutine)
 
 
 @contextmanager
-def started(client, config, on_loop):
-    """A client whose engine is closed at the end."""
-    one = client(config, on_loop)
+def started(client, config, on_loop, entry=None):
+    """A client whose engine, of a class of its own or its backend's, is closed at the end."""
+    one = client(config, on_loop, entry)
     try:
         yield one
     finally:

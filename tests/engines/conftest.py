@@ -1,6 +1,7 @@
 """The engines that the suite is run against: each is started once for all tests of a file."""
 
 import asyncio
+import json
 from contextlib import ExitStack
 
 import numpy as np
@@ -8,12 +9,13 @@ import pytest
 import yaml
 
 from teola.runtime.engines.tokenizer import load_tokenizer
+from teola.runtime.models import ensure
 from teola.runtime.simulation.clock import VirtualClockLoop
-from tests.engines.backends import BACKENDS, Backend, backends
+from tests.engines.backends import BACKENDS, SMOLLM, Backend, backends
 from tests.engines.clients import BatchClient, LLMClient, Prompt, started
 from tests.engines.tiny_models import save_bert
 from tests.openai_server import serving
-from tests.postgres_server import postgres
+from tests.postgres_server import postgres_server
 from tests.runtime.test_tokenizer import write_folder
 
 CALL_S = 240
@@ -33,13 +35,18 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     for text in config.getoption("--engine", []):
         given = dict(yaml.safe_load(text))
-        kind, backend, other = given.pop("kind"), given.pop("backend"), given.pop("other", {})
-        BACKENDS.append(Backend(kind, backend, given, other, name=f"{backend}-given"))
+        traits = {name: given.pop(name) for name in ("other", "meaning") if name in given}
+        kind, backend = given.pop("kind"), given.pop("backend")
+        BACKENDS.append(Backend(kind, backend, given, name=f"{backend}-given", **traits))
 
 
 def pytest_generate_tests(metafunc):
-    """``engine`` is every backend that the nearest mark ``engines`` names."""
+    """``engine`` is every backend that the nearest mark ``engines`` names; so are stores, else they
+    are of every backend that has them."""
     wanted = metafunc.definition.get_closest_marker("engines")
+    if "make_store" in metafunc.fixturenames:
+        chosen = backends(*wanted.args, **wanted.kwargs) if wanted else backends("store")
+        metafunc.parametrize("make_store", chosen, indirect=True)
     if wanted is not None and "engine" in metafunc.fixturenames:
         chosen = backends(*wanted.args, **wanted.kwargs)
         metafunc.parametrize("engine", chosen, indirect=True, scope="session")
@@ -67,8 +74,10 @@ def start(request, on_loop, on_virtual_loop):
         made = request.getfixturevalue(backend.made) if backend.made else {}
         client = LLMClient if backend.kind == "llm" else BatchClient
         loop = on_loop if backend.real else on_virtual_loop
-        found = until.enter_context(started(client, backend.config(**{**made, **more}), loop))
+        config = backend.config(**{**made, **more})
+        found = until.enter_context(started(client, config, loop, backend.entry))
         found.backend = backend
+        found.capabilities = backend.says(found.capabilities)
         return found
 
     return one
@@ -99,6 +108,18 @@ def mortal(engine, start, request):
 
 
 @pytest.fixture(scope="session")
+def smollm_of_2048(tmp_path_factory):
+    """Settings of SmolLM2 with a quarter of its context: to fill all of it takes minutes."""
+    folder, weights = tmp_path_factory.mktemp("smollm"), ensure(SMOLLM)
+    for file in weights.iterdir():
+        (folder / file.name).symlink_to(file)
+    config = {**json.loads((weights / "config.json").read_bytes()), "max_position_embeddings": 2048}
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return {"path": str(folder)}
+
+
+@pytest.fixture(scope="session")
 def tiny_cross_encoder(tmp_path_factory):
     """Settings of a cross-encoder with random weights."""
     return {"path": str(save_bert(tmp_path_factory.mktemp("cross-encoder")))}
@@ -119,13 +140,13 @@ def server_of_tokens(server, tmp_path_factory):
 
 @pytest.fixture
 def prompts(engine):
-    """Prompts in both forms, the last one longer than a few blocks of KV."""
+    """Prompts in the form that the engine takes, the last one longer than a few blocks of KV."""
     made = []
     for question in QUESTIONS:
         messages = ({"role": "user", "content": question},)
         takes_tokens = engine.capabilities.takes_tokens
         tokens = load_tokenizer(engine.config).encode_chat(messages) if takes_tokens else ()
-        made.append(Prompt(tuple(tokens), messages))
+        made.append(Prompt(tuple(tokens), () if takes_tokens else messages))
     return made
 
 
@@ -136,32 +157,40 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def database():
-    """Settings of a store in a database of a server that runs for these tests."""
-    with (
-        postgres() as url,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        patch.setenv("TEOLA_TEST_DATABASE", url)
-        yield {"url_env": "TEOLA_TEST_DATABASE"}
-
-
-@pytest.fixture(params=backends("store"))
-def store(request, start):
-    """An empty store."""
-    with ExitStack() as until:
-        one = start(request.param, until)
-        for name in one.control("describe")["collections"] if one.backend.made else ():
-            one.control("drop", collection=name)
+def server_of_databases():
+    """A PostgreSQL that runs for these tests."""
+    with postgres_server() as one:
         yield one
 
 
+@pytest.fixture(scope="session")
+def database(server_of_databases):
+    """Settings of a store in a database."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TEOLA_TEST_DATABASE", server_of_databases.get_uri())
+        yield {"url_env": "TEOLA_TEST_DATABASE"}
+
+
 @pytest.fixture
-def make_store(start):
-    """Make stores on FAISS with other settings."""
-    (faiss,) = [one for one in BACKENDS if one.backend == "faiss" and not one.made]
+def make_store(request, start):
+    """Make stores of a backend with further settings; the first is empty."""
     with ExitStack() as until:
-        yield lambda **settings: start(faiss, until, **settings)
+        made = []
+
+        def make(**settings):
+            one = start(request.param, until, **settings)
+            for name in () if made else one.control("describe")["collections"]:
+                one.control("drop", collection=name)
+            made.append(one)
+            return one
+
+        yield make
+
+
+@pytest.fixture
+def store(make_store):
+    """An empty store."""
+    return make_store()
 
 
 @pytest.fixture

@@ -166,6 +166,38 @@ def test_a_store_of_other_settings_is_refused(tmp_path, settings, other, said):
     run(scenario())
 
 
+def test_what_there_is_is_told_whatever_it_was_made_with(tmp_path):
+    """Without reading more than what a version says of itself."""
+
+    async def scenario():
+        await (await Store(tmp_path).started()).fill(1)
+        (tmp_path / "c-shelf" / "1" / "vectors.faiss").unlink()
+        other = await Store(tmp_path, metric="l2").started()
+        described = await other.engine.control("describe", {})
+        said = {"count": 20, "dimension": DIMENSION, "fingerprint": "minilm"}
+        assert described["collections"] == {"shelf": said}
+
+    run(scenario())
+
+
+def test_a_collection_is_dropped_once(tmp_path, monkeypatch):
+    """Another process drops it between the look and the lock."""
+    real = folder.CollectionFolder._locked
+
+    def late(self):
+        lock = real(self)
+        self.path.rename(self.path.with_name("~gone"))
+        return lock
+
+    async def scenario():
+        store = await Store(tmp_path).started()
+        await store.fill(1)
+        monkeypatch.setattr(folder.CollectionFolder, "_locked", late)
+        assert await store.engine.control("drop", {"collection": "shelf"}) is False
+
+    run(scenario())
+
+
 def test_how_it_is_searched_may_change(tmp_path):
     async def scenario():
         await (await Store(tmp_path, index="hnsw").started()).fill(1)

@@ -37,19 +37,24 @@ class Copy:
 
 
 class Machine:
-    """A machine with a GPU, as FAISS shows it."""
+    """A machine with two GPUs, as FAISS shows it; ``copies`` are on the first, all are in
+    ``devices``."""
 
     def __init__(self):
-        self.threads, self.copies, self.scratch = set(), 0, None
+        self.threads, self.devices, self.scratch = set(), [], None
         self.numbers = np.random.default_rng(4)
+
+    @property
+    def copies(self):
+        return self.devices.count(0)
 
     def used(self):
         self.threads.add(threading.current_thread().name)
 
     def copied(self, resources, device, index):
-        assert (resources, device) == (self, 0)
+        assert resources is self
         self.used()
-        self.copies += 1
+        self.devices.append(device)
         return Copy(index, self)
 
     def setTempMemory(self, size):  # noqa: N802 - as FAISS calls it
@@ -59,20 +64,21 @@ class Machine:
 
 @pytest.fixture
 def machine(monkeypatch):
-    """A FAISS that knows one GPU."""
+    """A FAISS that knows two GPUs."""
     one = Machine()
     monkeypatch.setattr(faiss, "StandardGpuResources", lambda: one, raising=False)
     monkeypatch.setattr(faiss, "index_cpu_to_gpu", one.copied, raising=False)
-    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1, raising=False)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2, raising=False)
     gpu.dispatcher.cache_clear()
-    gpu.dispatcher().start()
+    for device in range(2):
+        gpu.dispatcher(device).start()
     yield one
     gpu.dispatcher.cache_clear()
 
 
-def on_gpu(index):
+def on_gpu(index, device="cuda"):
     return VectorIndex(
-        IndexSettings(index.settings.kind, index.settings.metric, device="cuda"), index._index
+        IndexSettings(index.settings.kind, index.settings.metric, device=device), index._index
     )
 
 
@@ -113,10 +119,22 @@ def test_one_thread_does_everything_on_a_gpu(machine):
     with ThreadPoolExecutor(4) as threads:
         found = threads.map(lambda _: on_gpu(index).nearest(queries, 3), range(16))
         assert list(found) == [index.nearest(queries, 3)] * 16
-    gpu.dispatcher().do(lambda: None)
+    gpu.dispatcher(0).do(lambda: None)
     assert machine.copies == 16
-    assert machine.threads == {"teola-gpu-0_0"}
+    assert machine.threads == {"teola-gpu-0_0", "teola-gpu-1_0"}
     assert machine.scratch == gpu.SCRATCH_BYTES
+
+
+def test_each_gpu_has_a_thread_and_copies_of_its_own(machine):
+    rows, queries = clustered(500)
+    index = index_of(rows)
+    machine.threads.clear()
+    for device in ("cuda", "cuda:1", "cuda:0"):
+        assert on_gpu(index, device).nearest(queries, 3) == index.nearest(queries, 3)
+    for device in range(2):
+        gpu.dispatcher(device).do(lambda: None)
+    assert machine.devices == [0, 1, 0]
+    assert machine.threads == {"teola-gpu-0_0", "teola-gpu-1_0"}
 
 
 def test_files_are_of_no_device(machine, tmp_path):
@@ -124,7 +142,7 @@ def test_files_are_of_no_device(machine, tmp_path):
 
     async def scenario():
         chunk = {"id": "a", "text": "a", "document": "d", "index": 0, "context": "", "meta": {}}
-        for first, second in (("cuda", "cpu"), ("cpu", "cuda")):
+        for first, second in (("cuda", "cpu"), ("cpu", "cuda:1")):
             config = {"path": str(tmp_path / first)}
             one, other = (
                 FaissStore({**config, "device": first}),
@@ -151,5 +169,10 @@ def test_a_faiss_without_gpus_names_the_one_that_has_them(monkeypatch):
 def test_a_machine_without_a_gpu_is_refused(machine, monkeypatch):
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
     gpu.dispatcher.cache_clear()
-    with pytest.raises(RunError, match="FAISS sees no GPU"):
+    with pytest.raises(RunError, match="of GPUs FAISS sees none"):
         asyncio.run(FaissStore({"device": "cuda"}).start())
+
+
+def test_a_gpu_that_is_not_there_is_refused(machine):
+    with pytest.raises(RunError, match="device: cuda:2: of GPUs FAISS sees 2 on this machine"):
+        asyncio.run(FaissStore({"device": "cuda:2"}).start())

@@ -1,6 +1,7 @@
 """What every engine does whose work is items: embedders, rerankers, stores."""
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -124,6 +125,26 @@ def test_a_full_batch_is_taken(engine, work):
     assert not any(isinstance(one, Failure) for one in found)
 
 
+@pytest.mark.engines("embedder", "reranker")
+def test_a_batch_of_the_tokens_told_is_taken(engine, work):
+    """However many items that are."""
+    told = engine.capabilities
+    if told.batch_tokens is None:
+        pytest.skip("it takes any number")
+    text = "bread " * 20
+    size = load_tokenizer(engine.config).count(text)
+    found = work.ask(engine, [text] * min(told.max_items, told.batch_tokens // size))
+    assert not any(isinstance(one, Failure) for one in found)
+
+
+def test_what_an_engine_says_of_itself_is_plain_data(engine):
+    """And what it tells of itself has its figures."""
+    told = engine.capabilities
+    assert json.loads(json.dumps(told.details)) == told.details
+    described = engine.control("describe") if told.figures else {}
+    assert all(isinstance(described.get(name), int | float) for name in told.figures)
+
+
 @pytest.mark.engines("embedder", "reranker", simulated=False)
 def test_the_tokens_of_every_item_are_told(engine, work):
     """Request by request, special tokens included: what a run tells of its sizes."""
@@ -202,7 +223,7 @@ def text_of(engine, tokens):
 def test_a_request_gets_one_float32_array_of_unit_vectors(engine):
     rows = np.asarray(engine.items("embed", ["one", "two", "three"]))
     assert rows.dtype == np.float32
-    assert rows.shape == (3, engine.capabilities.dimension)
+    assert rows.shape == (3, engine.capabilities.dimension or rows.shape[1])
     assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
 
 

@@ -14,6 +14,8 @@ from teola.runtime.engines.tokenizer import load_tokenizer
 from teola.runtime.errors import UnsupportedError
 from teola.runtime.hosts import EngineDied
 from teola.runtime.requirements import check_requirements
+from tests.engines.clients import Prompt
+from tests.openai_server import serving
 from tests.runtime.workbench import call, plan
 
 pytestmark = pytest.mark.engines("llm")
@@ -37,9 +39,9 @@ def of_tokens(engine):
 
 @pytest.fixture
 def cramped(other):
-    """An engine whose room for KV, not the model's context, is the limit."""
-    if not 0 < other.capabilities.kv_tokens < (other.capabilities.context or float("inf")):
-        pytest.skip("its room is the context")
+    """An engine that has no room for two of its longest requests."""
+    if other.capabilities.kv_tokens >= 2 * other.longest:
+        pytest.skip("of its room nothing is known")
     return other
 
 
@@ -148,15 +150,6 @@ def test_events_are_plain_data(engine, prompts):
 # Room
 
 
-def test_as_many_requests_as_told_run_at_once(of_tokens, prompts):
-    count = of_tokens.capabilities.max_requests
-    answers = of_tokens.generate(
-        *(([*prompts[0].tokens, number + 100], 3, {"ignore_eos": True}) for number in range(count))
-    )
-    assert [answer.failure for answer in answers] == [None] * count
-    assert [len(answer.tokens) for answer in answers] == [3] * count
-
-
 def test_a_long_prompt_is_answered_beside_short_ones(of_tokens, prompts):
     long = [100 + place % 1000 for place in range(1100)]
     answers = of_tokens.generate(
@@ -188,10 +181,9 @@ def test_nothing_is_heard_of_an_aborted_request_and_nothing_held_for_it(engine, 
     assert engine.control("describe")["running"] == 0
 
 
-@pytest.mark.engines("llm", simulated=False)
 def test_a_request_that_never_fits_fails_alone(of_tokens, prompts):
     """Its neighbours have their answers."""
-    room = min(of_tokens.capabilities.context, of_tokens.capabilities.kv_tokens)
+    room = of_tokens.longest
     long, empty, nothing, fine = of_tokens.generate(
         ([5] * room, 1, {}), ([], 1, {}), (prompts[0], 0, {}), (prompts[0], 4, {})
     )
@@ -208,28 +200,46 @@ def test_a_token_that_the_model_does_not_know_fails_alone(of_tokens, prompts):
     assert fine.failure is None
 
 
-@pytest.mark.engines("llm", simulated=False)
 def test_a_request_of_all_the_room_told_runs_and_one_token_more_is_refused(cramped):
-    room = cramped.capabilities.kv_tokens
+    room = cramped.longest
     prompt = [100 + place % 1000 for place in range(room - 4)]
     fits, larger = cramped.generate((prompt, 4, {"ignore_eos": True}), (prompt, 5, {}))
     assert len(fits.tokens) == 4
     assert larger.failure.kind == "item"
 
 
+def test_requests_that_fill_the_room_told_run_at_once(cramped):
+    """Four of them, whole blocks each: all have a token before any has ended, and none is set
+    back."""
+    block = cramped.capabilities.block_tokens or 1
+    size = cramped.capabilities.kv_tokens // 4 // block * block
+    new = size // 2 if cramped.backend.simulated else 16
+    requests = [
+        cramped.request([100 + number] * (size - new), new, ignore_eos=True) for number in range(4)
+    ]
+    before = cramped.control("describe").get("preemptions")
+    assert cramped.at_once(requests) == 4
+    assert cramped.control("describe").get("preemptions") == before
+
+
 def test_an_aborted_request_gives_its_room_back(cramped):
-    room = cramped.capabilities.kv_tokens
+    """As the next ones show, and the engine's figures, where it has them."""
+    room = cramped.longest
     for _ in range(3):
         request = cramped.request([7] * (room // 2), room // 2, ignore_eos=True)
 
         async def start_and_abort(request=request):
             await cramped.handle.submit([request])
             await cramped.answers[request.id].begun.wait()
+            told = await cramped.handle.control("describe", {})
             await cramped.handle.abort([request.id])
+            return told.get("kv_used_ratio")
 
-        cramped.run(start_and_abort())
+        used = cramped.run(start_and_abort())
     (answer,) = cramped.generate(([8] * (room - 4), 2, {}))
     assert answer.failure is None
+    cramped.generate(([9], 1, {}))
+    assert used is None or cramped.control("describe")["kv_used_ratio"] < 0.1 < used
 
 
 def test_more_than_fits_at_once_waits_and_is_answered_the_same(cramped):
@@ -242,6 +252,79 @@ def test_more_than_fits_at_once_waits_and_is_answered_the_same(cramped):
 
 
 # Capabilities are true
+
+
+def test_what_an_engine_says_of_itself_is_plain_data(engine):
+    """And it is remote where others start it."""
+    assert json.loads(json.dumps(engine.capabilities.details)) == engine.capabilities.details
+    assert engine.capabilities.remote == ("base_url" in engine.config)
+    described = engine.control("describe")
+    assert all(isinstance(described.get(name), int | float) for name in engine.capabilities.figures)
+
+
+def test_a_request_of_the_context_told_is_answered_and_one_token_more_is_refused(engine, prompts):
+    """Both numbers are named. A server may cut such an answer instead."""
+    context = engine.capabilities.context
+    if not 0 < context <= engine.capabilities.kv_tokens:
+        pytest.skip("it tells of none, or its room is less")
+    prompt = [100 + place % 1000 for place in range(context - 2)]
+    new = 2
+    if not engine.capabilities.takes_tokens:
+        prompt = prompts[0]
+        new = context - engine.generate((prompt, 1, {}))[0].prompt
+    fits, larger = engine.generate((prompt, new, {}), (prompt, new + 1, {}))
+    assert fits.failure is None
+    if larger.failure is None and engine.capabilities.remote:
+        return
+    assert larger.failure.kind == "item"
+    assert str(context) in larger.failure.message
+    assert str(context - new) in larger.failure.message
+
+
+def test_as_many_requests_as_told_run_at_once_and_no_more(engine, prompts):
+    """But for a server, which is only sent so many."""
+    most, remote = engine.capabilities.max_requests, engine.capabilities.remote
+    asked = [prompts[0]] * most if remote else numbered(prompts[0], most + 1)
+    new = 2000 if engine.backend.served else 64 if engine.backend.simulated else 16
+    requests = [engine.request(prompt, new, ignore_eos=True) for prompt in asked]
+    assert engine.at_once(requests) == most
+
+
+def numbered(prompt, count):
+    return [Prompt((*prompt.tokens, 100 + number), prompt.messages) for number in range(count)]
+
+
+def test_a_prefix_is_kept_in_whole_blocks_of_the_size_told(of_tokens):
+    """What is left over is computed again; a server's blocks may be larger."""
+    block = of_tokens.capabilities.block_tokens
+    if not of_tokens.capabilities.prefix_cache:
+        pytest.skip("it does not say that it keeps prefixes")
+    for known in (block - 1, block, 3 * block - 1, 3 * block):
+        prompt = long_prompt(20 + known)
+        of_tokens.generate((prompt[:known], 1, {"warm": True}))
+        (answer,) = of_tokens.generate((prompt, 1, {}))
+        if of_tokens.capabilities.remote:
+            assert answer.cached in (None, *range(0, known + 1, block))
+        else:
+            assert answer.cached == known // block * block
+
+
+def test_one_new_prefix_of_two_prompts_is_computed_once_where_that_is_told(of_tokens):
+    """Hardly a block of it is shared by any other engine, where both prompts come in with one step:
+    mostly, for it computes a third meanwhile."""
+    told = of_tokens.capabilities
+    if told.remote:
+        pytest.skip("who shares a server with us is not known")
+
+    def shared(seed):
+        prefix, third = long_prompt(seed), long_prompt(seed + 10) * 2
+        _, *both = of_tokens.generate((third, 1, {}), *(([*prefix, n], 1, {}) for n in (5, 6)))
+        return sum(one.cached for one in both) // max(1, told.block_tokens)
+
+    if told.shares_in_flight:
+        assert shared(30) == len(long_prompt(30)) // told.block_tokens
+    else:
+        assert any(shared(seed) <= 2 for seed in range(30, 36))
 
 
 def test_a_prefix_that_is_said_to_be_kept_is_not_computed_again(of_tokens):
@@ -475,3 +558,30 @@ def test_a_death_in_the_middle_of_answers_is_told_and_a_new_engine_gives_the_sam
     mortal.restart()
     assert mortal.generate((prompts[3], 8, {}))[0].said == before
     assert engine.generate((prompts[3], 8, {}))[0].said == before
+
+
+@pytest.mark.engines("llm", served=True)
+def test_a_server_that_dies_in_the_middle_of_answers_is_told_and_one_in_its_place_gives_the_same(
+    engine, start, prompts
+):
+    """The engine lives: its calls have errors of their own until there is a server again."""
+    with ExitStack() as until:
+        server = until.enter_context(serving(pace_s=0.005))
+        client = start(engine.backend, until, base_url=server.url)
+        asked = (prompts[3], 8, {})
+        before = client.generate(asked)[0].said
+        requests = [client.request(prompt, 2000, ignore_eos=True) for prompt in prompts[:3]]
+        answers = [client.answers[one.id] for one in requests]
+
+        async def die():
+            await client.handle.submit(requests)
+            await asyncio.gather(*(one.begun.wait() for one in answers))
+            await asyncio.to_thread(server.die)
+            await asyncio.gather(*(one.over.wait() for one in answers))
+
+        client.wait(die())
+        assert [one.failure.kind for one in answers] == ["engine"] * 3
+        assert all(0 < len(one.said) < 2000 for one in answers)
+        assert client.generate(asked)[0].failure.kind == "engine"
+        until.enter_context(serving(port=server.server_port))
+        assert client.generate(asked)[0].said == engine.generate(asked)[0].said == before

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from teola.compiler.engines import canonical
 from teola.runtime.engines.fakes.embedder import embed
 from teola.runtime.engines.fakes.llm import answer
-from teola.runtime.engines.protocol import Grammar, Request, Sampling
+from teola.runtime.engines.openai.answer import Answer
+from teola.runtime.engines.protocol import Generate, Grammar, Request, Sampling
 from teola.runtime.engines.tokenizer import ByteTokenizer
 from teola.runtime.errors import ModelError, RunError
 from teola.runtime.hosts import EngineStartError
@@ -226,10 +227,26 @@ def test_what_is_no_object_comes_in_one_where_a_server_has_only_those(server, st
 
 
 def test_an_object_needs_no_other_around_it(server, start):
+    """In the strict form where it has one; else as it is, as a hint: that is never refused."""
     server.objects = True
-    one_answer(start(structured_outputs="objects"), grammar=Grammar(json_schema=json.dumps(SCHEMA)))
-    (body,) = server.bodies("/chat/completions")
-    assert body["response_format"]["json_schema"]["schema"] == SCHEMA
+    llm = start(structured_outputs="objects")
+    whole = {**SCHEMA, "required": ["a"]}
+    for schema in (SCHEMA, whole):
+        found = one_answer(llm, grammar=Grammar(json_schema=json.dumps(schema)))
+        assert found.finish_reason == "stop"
+    bodies = server.bodies("/chat/completions")
+    hint, held = (body["response_format"]["json_schema"] for body in bodies)
+    assert (hint["strict"], hint["schema"]) == (False, SCHEMA)
+    assert (held["strict"], held["schema"]) == (True, {**whole, "additionalProperties": False})
+
+
+def test_a_server_of_objects_refuses_what_is_not_strict(server, start):
+    """As OpenAI's do."""
+    server.objects = True
+    plain = start(structured_outputs="json_schema")
+    refused = one_answer(plain, grammar=Grammar(json_schema=json.dumps(SCHEMA))).failure
+    assert refused.kind == "item"
+    assert "'additionalProperties' is required" in refused.message
 
 
 def test_an_adapter_is_a_model_of_the_server(server, start):
@@ -294,7 +311,7 @@ def test_a_prompt_may_be_refused_within_the_stream(server, start):
     """As vLLM does, where it has begun to answer before it looks at the prompt."""
     server.fault(parts=0, garbage='{"error": {"message": "no such token", "code": 400}}')
     failure = one_answer(start()).failure
-    assert (failure.kind, "no such token" in failure.message) == ("item", True)
+    assert (failure.kind, failure.message) == ("item", "it answered 400: no such token")
 
 
 @pytest.mark.parametrize("said", ["no such field", {"detail": "no such field"}])
@@ -316,6 +333,35 @@ def test_a_prompt_that_the_server_finds_too_long_fails_alone(server, start):
     assert long.failure.kind == "item"
     assert "the context is of 100 tokens" in long.failure.message
     assert fine.failure is None
+
+
+def test_tokens_that_the_server_has_no_room_for_are_not_sent(server, start):
+    """As it told how many it takes; some cut such answers short, and say nothing."""
+    server.context = 100
+    llm = start(**AS_TOKENS)
+    sent = len(server.bodies("/completions"))
+    long, fine = llm.generate((PROMPT, 90, {}), (PROMPT, 40, {}))
+    assert long.failure.kind == "item"
+    assert f"the prompt has {len(TOKENS)} tokens and max_tokens is 90" in long.failure.message
+    assert fine.failure is None
+    assert len(server.bodies("/completions")) == sent + 1
+
+
+def told(text, token, **more):
+    """A part of an answer of a server that tells of every token, the last one too."""
+    could = [{"token": token, "logprob": -0.1}, {"token": " way", "logprob": -2.5}]
+    chances = {"content": [{**could[0], "top_logprobs": could}]}
+    return {"choices": [{"delta": {"content": text}, "logprobs": chances, **more}]}
+
+
+@pytest.mark.parametrize("reason", ["stop", "length"])
+def test_the_token_that_ends_an_answer_is_no_text_of_it(reason):
+    """Though the server tells it with what else could have come."""
+    found = Answer(Generate("a", (1,), 8), by_token=False)
+    parts = [told("no", "no"), told("", "<|end|>", finish_reason=reason)]
+    events = [found.take(part) for part in parts] + [found.end()]
+    came = [step[0][0] for event in events if event is not None for step in event.chances]
+    assert came == ["no", "" if reason == "stop" else "<|end|>"]
 
 
 def test_a_server_that_says_nothing_is_given_up(server, start):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from teola.compiler.where import parse_where
-from tests.engines.test_postgres import QUERIES, VECTORS, Store, run
+from tests.engines.test_postgres import QUERIES, VECTORS, Store, done, run
 
 INDEX = "teola.runtime.engines.postgres.nearest_index"
 GRUDGING = "CREATE EVENT TRIGGER grudging ON ddl_command_start EXECUTE FUNCTION refuse_workers()"
@@ -62,17 +62,12 @@ def test_where_workers_have_no_memory_to_share_an_index_is_made_without(database
 
     async def scenario():
         async with Store(database, index="hnsw") as store:
-
-            async def done(*statements):
-                async with store.engine._pool.connection() as connection:
-                    for statement in statements:
-                        await connection.execute(statement)
-
-            await done(REFUSE, GRUDGING)
+            url = os.environ[database["url_env"]]
+            await done(url, REFUSE, GRUDGING)
             try:
                 await store.fill(1, "alone")
             finally:
-                await done("DROP FUNCTION refuse_workers CASCADE")
+                await done(url, "DROP FUNCTION refuse_workers CASCADE")
             (found,) = await store.find("alone")
             assert len(found) == 20
 

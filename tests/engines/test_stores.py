@@ -273,8 +273,7 @@ def test_metrics(make_store, metric, best, scores):
     assert [passage["score"] for passage in found] == pytest.approx(scores, rel=1e-5)
 
 
-def test_a_query_of_another_dimension_fails_alone(make_store):
-    store = make_store()
+def test_a_query_of_another_dimension_fails_alone(store):
     publish(store, [(chunk("a"), AXES[0])])
     wrong, right = store.items(
         "search", [np.ones(3, np.float32), AXES[0]], collection="shelf", top_k=1
@@ -284,24 +283,83 @@ def test_a_query_of_another_dimension_fails_alone(make_store):
     assert names(right) == ["a"]
 
 
-def test_a_vector_that_is_no_number_fails_alone(make_store):
-    store = make_store()
-    broken = np.array([1, np.nan, 0, 0], np.float32)
-    failed, fine = ingest(store, "p", [(chunk("a"), broken), (chunk("b"), AXES[0])])
+NO_NUMBERS = pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+
+
+@NO_NUMBERS
+def test_a_vector_that_is_no_number_is_not_ingested(store, number):
+    """It fails alone; what is published is the rest."""
+    broken = np.array([1, number, 0, 0], np.float32)
+    rows = [(chunk("a"), broken), (chunk("b"), AXES[0])]
+    failed, fine = ingest(store, "new", rows)
     assert isinstance(failed, Failure)
+    assert failed.kind == "item"
     assert "'a' holds NaN or infinity" in failed.message
     assert fine is None
+    assert store.control("publish", collection="shelf", pending="new") == {"count": 1}
+    assert names(search(store, AXES[0])) == ["b"]
 
 
-def test_a_zero_vector_is_like_nothing(make_store):
-    store = make_store()
-    publish(store, [(chunk("zero"), np.zeros(4)), (chunk("one"), AXES[0])])
-    assert [passage["score"] for passage in search(store, AXES[0])] == [1, 0]
-    assert [passage["score"] for passage in search(store, np.zeros(4))] == [0, 0]
+@NO_NUMBERS
+@pytest.mark.parametrize("filled", [True, False])
+def test_a_query_that_is_no_number_fails_alone(store, number, filled):
+    """Even where there is nothing to compare it with."""
+    publish(store, [(chunk("a"), AXES[0])] if filled else [])
+    queries = [AXES[0], np.array([1, number, 0, 0], np.float32), AXES[1]]
+    first, failed, last = store.items("search", queries, collection="shelf", top_k=1)
+    assert isinstance(failed, Failure)
+    assert failed.kind == "item"
+    assert "the embedding to search with holds NaN or infinity" in failed.message
+    assert names(first) == names(last) == (["a"] if filled else [])
 
 
-def test_known_collections_are_listed(make_store):
-    store = make_store()
+def test_vectors_of_two_dimensions_do_not_go_into_one_version(store):
+    failed = ingest(store, "p", [(chunk("a"), AXES[0]), (chunk("b"), np.ones(3, np.float32))])[1]
+    assert isinstance(failed, Failure)
+    assert "'b' has 3 dimensions, those before it 4" in failed.message
+
+
+@pytest.mark.parametrize(
+    ("metric", "by_one", "by_zero"),
+    [
+        ("cosine", [("one", 1), ("zero", 0)], [("one", 0), ("zero", 0)]),
+        ("inner_product", [("one", 4), ("zero", 0)], [("one", 0), ("zero", 0)]),
+        ("l2", [("one", 0), ("zero", -4)], [("zero", 0), ("one", -4)]),
+    ],
+)
+def test_a_vector_of_zeros_is_like_nothing(make_store, metric, by_one, by_zero):
+    """Its cosine with any other, and with itself, is 0."""
+    store = make_store(metric=metric)
+    one = 2 * AXES[0]
+    publish(store, [(chunk("zero"), np.zeros(4, np.float32)), (chunk("one"), one)])
+    for query, right in ((one, by_one), (np.zeros(4, np.float32), by_zero)):
+        found = search(store, query)
+        assert [(passage["id"], passage["score"]) for passage in found] == right
+
+
+@pytest.mark.engines("store", durable=True)
+@pytest.mark.parametrize("mode", ["dense", "hybrid"])
+def test_engines_on_the_same_collections_find_the_same(make_store, mode, same):
+    """Whichever of them has written what: the same chunks in the same order, and the scores."""
+    one, other = make_store(), make_store()
+    numbers = np.random.default_rng(3)
+    vectors = numbers.standard_normal((200, 16), dtype=np.float32)
+    rows = [(chunk(f"c{at:03}", f"d{at % 9}"), vector) for at, vector in enumerate(vectors)]
+    asked = {"collection": "shelf", "top_k": 12}
+    queries = list(numbers.standard_normal((20, 16), dtype=np.float32))
+    for store, part in ((one, rows), (other, [row for row in rows if row[0]["document"] != "d3"])):
+        publish(store, part, mode=mode, documents=["d3"])
+        found, again = (each.items("search", queries, **asked) for each in (one, other))
+        assert list(map(names, found)) == list(map(names, again))
+        assert same(found, again)
+        if mode == "hybrid":
+            texts = ["text of c017", "c101"]
+            found, again = (each.items("keyword_search", texts, **asked) for each in (one, other))
+            assert found == again
+    assert one.control("describe") == other.control("describe")
+
+
+def test_known_collections_are_listed(store):
     publish(store, [(chunk("a"), AXES[0])], collection="manual")
     publish(store, [(chunk("a"), AXES[0])], collection="~17")
     failure = store.items("search", [AXES[0]], collection="manuel", top_k=1)

@@ -95,14 +95,43 @@ def test_tokens_that_the_grammar_does_not_know_are_not_chosen():
     assert chosen([[1.0, 2.0, 9.0]], {"row": 0, "allowed": [True, False]}) == [0]
 
 
+def in_step(told=None, **more):
+    """A request of a step, as transformers has it: it has got 20 tokens now, of which 4 are new."""
+    from teola.runtime.engines.transformers.token_choice import NAME, TokenChoice
+
+    choice = TokenChoice(Sampling(), None, told)
+    state = SimpleNamespace(logit_processor_kwargs={NAME: choice}, position_offset=20)
+    return SimpleNamespace(state=state, query_length=4, **more)
+
+
+def test_a_requests_first_step_tells_what_of_its_prompt_is_there():
+    from teola.runtime.engines.transformers.token_choice import TokenChoices
+    from teola.runtime.engines.transformers.told import Told
+
+    told, choices = Told(), TokenChoices()
+    one = in_step(told, has_new_token=False)
+    choices.prepare_tensor_args([one], None)
+    one.state.position_offset += 4
+    choices.prepare_tensor_args([one], None)
+    assert told.cached == 16
+
+
+def test_a_rehearsed_step_is_nobodys():
+    """The library makes such requests up by itself: they carry nothing of ours."""
+    from teola.runtime.engines.transformers.token_choice import TokenChoices
+
+    one = in_step(has_new_token=True)
+    one.state.logit_processor_kwargs = {}
+    assert TokenChoices().prepare_tensor_args([one], "room") == "room"
+
+
 def test_steps_that_give_no_token_are_told():
     """Each as it begins: prompts are computed in parts."""
     from teola.runtime.engines.transformers.token_choice import TokenChoices
 
     told = []
     choices = TokenChoices(lambda: told.append("silent"))
-    part = SimpleNamespace(has_new_token=False)
-    last = SimpleNamespace(has_new_token=True, state=SimpleNamespace(logit_processor_kwargs={}))
+    part, last = in_step(has_new_token=False), in_step(has_new_token=True)
     for step in ([part], [part, last], [last], [part, part]):
         assert choices.prepare_tensor_args(step, "room") == "room"
     assert told == ["silent", "silent"]

@@ -39,7 +39,7 @@ class ScriptedLoop:
     def __init__(self, take, ended, warm_up_error=None):
         self.take, self.ended, self.warm_up_error = take, ended, warm_up_error
         self.added, self.requests, self.cancelled, self.accepts = [], [], [], True
-        self.grammars = {}
+        self.grammars, self.told = {}, {}
 
     def begin(self, grammar):
         if not grammar.choices:
@@ -47,7 +47,7 @@ class ScriptedLoop:
         return f"state of {'|'.join(grammar.choices)}"
 
     def add(self, request, grammar=None, told=None):
-        self.grammars[request.id] = grammar
+        self.grammars[request.id], self.told[request.id] = grammar, told
         if request is WARM_UP:
             self.take([Output(request.id, [5, 5], finished=True, error=self.warm_up_error)])
         else:
@@ -135,6 +135,21 @@ def test_a_step_that_gives_no_token_is_told():
     play(scene)
 
 
+def test_what_of_a_prompt_was_cached_is_told_once():
+    """With the first of a request's tokens, or a warm-up's end, as the loop has counted it."""
+
+    async def scene(engine, loop, steps):
+        await engine.submit([request("a"), request("w", warm=True)])
+        loop.told["a"].cached, loop.told["w"].cached = 32, 0
+        loop.take([Output("a", [10])])
+        loop.take([Output("a", [10, 11])])
+        loop.take([Output("w", [5, 5], finished=True)])
+        await pause()
+        assert [event.cached for step in steps for event in step] == [32, None, 0]
+
+    play(scene)
+
+
 def said(steps):
     return [(e.id, len(e.tokens), e.text, e.finish_reason) for step in steps for e in step]
 
@@ -191,6 +206,30 @@ def test_a_request_carries_its_grammar_and_one_that_cannot_be_followed_fails_alo
         assert (loop.grammars["a"], loop.grammars["c"]) == ("state of x|y", None)
         ((refused,),) = steps
         assert (refused.id, refused.failure.message) == ("b", "only choices")
+
+    play(scene)
+
+
+def test_a_request_that_is_aborted_while_its_grammar_is_made_never_reaches_the_loop():
+    """Making one takes seconds; who comes with it is not held up by the abort."""
+
+    async def scene(engine, loop, steps):
+        made = asyncio.Event()
+
+        async def slowly(function, *arguments):
+            await made.wait()
+            return function(*arguments)
+
+        engine._thread.call = slowly
+        grammar = Grammar(choices=("x", "y"))
+        asked = [request("a", grammar=grammar), request("b", grammar=grammar)]
+        submitted = asyncio.create_task(engine.submit(asked))
+        await pause()
+        await engine.abort(["a"])
+        made.set()
+        await submitted
+        assert loop.added == ["b"]
+        assert steps == []
 
     play(scene)
 

@@ -108,6 +108,14 @@ def test_approximate_indexes_find_nearly_all(kind, metric):
     assert dict(nearest(exact, queries[0], 10))[best] == pytest.approx(score, rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_a_graph_finds_nearly_as_many_as_are_wanted(metric):
+    """Though that is many more than it looks at otherwise."""
+    rows = np.random.default_rng(5).standard_normal((1500, 12), dtype=np.float32)
+    index, exact = (index_of(rows, kind, metric) for kind in ("hnsw", "flat"))
+    assert recall(index, exact, rows[:5], 1000) > 0.99
+
+
 @pytest.mark.parametrize("kind", ["hnsw", "ivf"])
 def test_approximate_indexes_find_nearly_all_among_many_places(kind):
     rows, queries = clustered(12_000)

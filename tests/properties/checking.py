@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from teola.compiler.plan import Plan
 from teola.compiler.source import Source
 from teola.runtime.engines.fakes import llm
 from teola.runtime.errors import RunError
+from teola.runtime.graph_scheduler import GraphScheduler
+from teola.runtime.instance.run import Run as Runs
 from teola.runtime.result import RunResult, plain
 from teola.runtime.simulation.clock import pass_time
 from tests.properties.cases import Case
@@ -132,7 +135,7 @@ def scheduled(case: Case, plan: Plan) -> Run:
         began = now()
         prompts = Prompts()
         results = Results()
-        with prompts.watched(), results.watched():
+        with prompts.watched(), results.watched(), _grouped(case):
             await _beside(bench, case, plan, found, prompts)
         found.happened |= results.happened
         found.happened["retried"] = bool(failures)
@@ -145,6 +148,18 @@ def scheduled(case: Case, plan: Plan) -> Run:
 
     run()
     return found
+
+
+def _grouped(case: Case) -> AbstractContextManager[object]:
+    """Groups are what the plan says where single items stay ``apart``."""
+
+    def as_planned(_: GraphScheduler, run: Runs) -> tuple[int, int]:
+        size = getattr(run.prepared.node, "group", None) or 1
+        return size, size
+
+    if not case.apart:
+        return nullcontext()
+    return mock.patch.object(GraphScheduler, "group_sizes", as_planned)
 
 
 def _at_work(bench: Bench) -> Counter[str]:

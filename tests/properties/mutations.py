@@ -205,7 +205,7 @@ def _(patch: Patch) -> None:
     def late(run: PrimitiveRun, low: int, size: int) -> dict[str, Any]:
         inputs = group(run, low, size)
         if low and "keyword" in inputs:
-            inputs["keyword"] = group(run, low - size, size)["keyword"]
+            inputs["keyword"] = group(run, low - 1, size)["keyword"]
         return inputs
 
     patch.setattr(PrimitiveRun, "_group", late)

@@ -4,7 +4,9 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 from teola.runtime.engines.protocol import Capabilities, TokenEvent
 from teola.runtime.errors import InputError
@@ -103,6 +105,11 @@ class EchoEngine:
     async def start_process(self, items):
         command = (sys.executable, "-c", "import signal; signal.pause()")
         return [(await asyncio.create_subprocess_exec(*command)).pid for _ in items]
+
+    async def leave_file(self, items):
+        for name in items:
+            (Path(tempfile.gettempdir()) / name).write_text("left")
+        return [tempfile.gettempdir() for _ in items]
 
     async def block(self, items):
         for begun in items:

@@ -476,6 +476,30 @@ def test_what_an_engine_has_started_ends_with_its_process(end):
     run(scenario())
 
 
+@pytest.mark.parametrize("end", ["killed", "closed"])
+def test_temporary_files_of_an_engine_go_with_its_process(end):
+    """However that ends: they lie in a folder of its own."""
+
+    async def scenario():
+        async with engine("process") as handle, engine("process") as other:
+            (folder,) = await ask(handle, "leave_file", "socket")
+            (others,) = await ask(other, "leave_file", "socket")
+            if end == "killed":
+                os.kill(handle.capabilities.details["pid"], signal.SIGKILL)
+                await handle.died
+            else:
+                await handle.close()
+            assert (left(folder), left(others)) == ([], ["socket"])
+        assert left(others) == []
+
+    run(scenario())
+
+
+def left(folder):
+    """What is in a folder, if it is there."""
+    return [path.name for path in Path(folder).glob("*")]
+
+
 async def over(pid):
     """Wait for the end of a process that is not ours."""
     while not gone(pid):
@@ -692,12 +716,14 @@ def test_what_a_process_prints_stays_apart(capfd):
 ORPHANING = """
 import asyncio, sys
 from teola.runtime.engines import EngineEntry
+from teola.runtime.engines.protocol import Request
 from teola.runtime.hosts import connect
 
 async def main():
     handle = connect(EngineEntry("echo_engine:EchoEngine"), {})
     await handle.start()
-    print(handle.pid, flush=True)
+    (request,) = await handle.run([Request("leave_file", ["left"])])
+    print(handle.pid, *request, flush=True)
     await asyncio.Event().wait()
 
 sys.path.insert(0, sys.argv[1])
@@ -706,17 +732,19 @@ asyncio.run(main())
 
 
 def test_a_killed_parent_leaves_no_orphan():
-    """``kill -9`` of the parent: the engine's process ends by itself."""
+    """``kill -9`` of the parent: the engine's process ends by itself, and its files go."""
     command = [sys.executable, "-c", ORPHANING, str(HERE)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
-        child = int(parent.stdout.readline())
-        descriptor = os.pidfd_open(child)
+        child, folder = parent.stdout.readline().split()
+        descriptor = os.pidfd_open(int(child))
+        assert left(folder) == ["left"]
         try:
             parent.kill()
             ended, _, _ = select.select([descriptor], [], [], LIMIT_S)
         finally:
             os.close(descriptor)
     assert ended
+    assert not Path(folder).exists()
 
 
 def gone(pid):

@@ -66,13 +66,41 @@ async def test_groups_of_one_primitive_share_a_batch(bench):
     streamed = plan(
         """
         input texts: list<text>
-        %e.embed = embed texts=~%inputs:texts {engine = emb, group = 1} @e
+        %e.embed = embed texts=~%inputs:texts {engine = emb, group = 2} @e
         output vectors: list<embedding> = %e.embed:embeddings
         """,
         emb={"batch_size": 4},
     )
     await bench.run(streamed, texts=texts(8))
-    assert [made.sizes for made in bench.spy("embedder").calls] == [(1,) * 4, (1,) * 4]
+    assert [made.sizes for made in bench.spy("embedder").calls] == [(2, 2), (2, 2)]
+
+
+@virtual
+async def test_single_items_that_are_there_together_go_together(bench):
+    """As many as its engine takes at once: what comes after them waits for no second batch."""
+    streamed = plan(
+        """
+        input texts: list<text>
+        %e.embed = embed texts=~%inputs:texts {engine = emb, group = 1} @e
+        output vectors: list<embedding> = %e.embed:embeddings
+        """,
+        emb={"batch_size": 4},
+    )
+    await bench.run(streamed, texts=texts(6))
+    assert [made.sizes for made in bench.spy("embedder").calls] == [(4,), (2,)]
+
+
+@virtual
+async def test_what_comes_back_in_one_batch_goes_on_together(bench):
+    """Three groups are one batch, so what comes after them takes all of their items at once."""
+    streamed = plan("""
+        input passages: list<passage>
+        %s.score = score passages=~%inputs:passages query="q" {engine = rr, group = 2} @s
+        %t.score = score passages=~%s.score:passages query="r" {engine = rr, group = 1} @t
+        output passages: list<passage> = %t.score:passages
+    """)
+    await bench.run(streamed, passages=passages(6))
+    assert [made.sizes for made in bench.spy("reranker").calls] == [(2, 2, 2), (6,)]
 
 
 INDEX = """

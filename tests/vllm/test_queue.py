@@ -29,7 +29,7 @@ def adapted(start, tiny, lora, other_lora):
 
 
 def test_the_least_priority_comes_first(llm):
-    """Among those that wait for the one place."""
+    """Among those that wait for the one place; how long, each tells with its end."""
     priorities = (0, 30, 10, 20)
     requests = [
         llm.request([7 + priority] * 20, 8, priority=priority, **FOREVER) for priority in priorities
@@ -46,6 +46,8 @@ def test_the_least_priority_comes_first(llm):
 
     llm.run(scene())
     assert order == sorted(priorities)
+    waited = {one.priority: llm.answers[one.id].events[-1].waited_s for one in requests}
+    assert 0 < waited[0] < waited[10] < waited[20] < waited[30]
 
 
 def test_a_full_queue_is_told_and_the_request_not_begun(llm):
@@ -85,6 +87,19 @@ def children(pid):
     return found + [one for child in found for one in children(child)]
 
 
+def temporary(pid):
+    """The folder for temporary files of a process."""
+    environment = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return Path(dict(one.partition("=")[::2] for one in environment)["TMPDIR"])
+
+
+def shared_memory(pid):
+    """The files of memory that a process shares."""
+    maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    files = {Path(line.split()[-1]) for line in maps}
+    return {one for one in files if one.name.startswith("psm_")}
+
+
 def is_there(pid):
     return Path(f"/proc/{pid}").exists()
 
@@ -108,10 +123,13 @@ def test_a_core_that_is_killed_ends_its_requests_and_the_engine(llm):
 
 
 def test_nothing_is_left_of_a_host_that_is_killed(adapted):
-    """vLLM's processes end with it."""
+    """vLLM's processes end with it; their sockets go, and the memory that they share."""
     pid = adapted.handle.pid
-    started = children(pid)
+    started, folder = children(pid), temporary(pid)
+    memory = {one for process in started for one in shared_memory(process)}
     assert started
+    assert memory
+    assert list(folder.iterdir())
 
     async def scene():
         os.kill(pid, signal.SIGKILL)
@@ -120,3 +138,5 @@ def test_nothing_is_left_of_a_host_that_is_killed(adapted):
             await asyncio.sleep(0)
 
     adapted.run(scene())
+    assert not folder.exists()
+    assert not any(one.exists() for one in memory)

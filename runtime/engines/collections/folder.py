@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote, unquote
 from uuid import uuid4
 
@@ -52,6 +52,9 @@ class Held:
     mark: Mark | None = None
 
 
+T = TypeVar("T")
+
+
 class CollectionFolder:
     """The collection ``name`` of the store in ``root``."""
 
@@ -82,16 +85,34 @@ class CollectionFolder:
         Raises:
             RunError: it cannot be read, or is of another index than the store's.
         """
+
+        def read(mark: Mark) -> Held:
+            same = held is not None and held.mark == mark
+            return held if held and same else Held(self._read(self._at(mark)), mark)
+
+        nothing = CollectionVersion(VectorIndex(self.settings), KeywordIndex(self.language))
+        return self._of_newest(read) or Held(nothing)
+
+    def describe(self) -> dict[str, Any] | None:
+        """What the newest version is, whatever the store's settings; None where there is none.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        about = self._of_newest(lambda mark: _about(self._at(mark)))
+        return about and {key: about[key] for key in ("count", "dimension", "fingerprint")}
+
+    def _at(self, mark: Mark) -> Path:
+        return self.path / str(mark[0])
+
+    def _of_newest(self, read: Callable[[Mark], T]) -> T | None:
+        """What is read of the newest version, which others may replace meanwhile."""
         for _ in range(TRIES):
             mark = self.newest()
             if mark is None:
-                return Held(
-                    CollectionVersion(VectorIndex(self.settings), KeywordIndex(self.language))
-                )
-            if held is not None and held.mark == mark:
-                return held
+                return None
             try:
-                return Held(self._read(self.path / str(mark[0])), mark)
+                return read(mark)
             except (OSError, ValueError, KeyError, RuntimeError) as error:
                 if self.newest() == mark:
                     raise RunError(
@@ -101,9 +122,7 @@ class CollectionFolder:
         raise self._hurried()
 
     def _read(self, folder: Path) -> CollectionVersion:
-        about = json.loads((folder / ABOUT).read_bytes())
-        if about["schema"] != SCHEMA:
-            raise ValueError(f"it is of schema {about['schema']!r}, this Teola reads {SCHEMA!r}")
+        about = _about(folder)
         self._check(about)
         with (folder / CHUNKS).open("rb") as lines:
             chunks = tuple(json.loads(line) for line in lines)
@@ -208,6 +227,8 @@ class CollectionFolder:
             return False
         lock = self._locked()
         try:
+            if self.newest() is None:  # another process has been quicker
+                return False
             gone = self.path.with_name(f"~{uuid4().hex}")
             self.path.rename(gone)
             on_disk(gone.parent)
@@ -239,6 +260,14 @@ class Draft:
         """Leave everything as it was."""
         shutil.rmtree(self.pending, ignore_errors=True)
         os.close(self.lock)
+
+
+def _about(version: Path) -> dict[str, Any]:
+    """What a version says of itself."""
+    about: dict[str, Any] = json.loads((version / ABOUT).read_bytes())
+    if about["schema"] != SCHEMA:
+        raise ValueError(f"it is of schema {about['schema']!r}, this Teola reads {SCHEMA!r}")
+    return about
 
 
 def _told_apart(version: Path) -> tuple[int, int]:

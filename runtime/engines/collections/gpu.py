@@ -58,9 +58,11 @@ class Dispatcher:
                 "device: cuda needs a FAISS for GPUs (pip install faiss-gpu, in place of "
                 "faiss-cpu); this one knows only device: cpu"
             )
-        if faiss.get_num_gpus() <= self._device:
+        count = faiss.get_num_gpus()
+        if count <= self._device:
+            seen = f"{count} on this machine, cuda:0 is the first" if count else "none"
             raise RunError(
-                "device: cuda: FAISS sees no GPU on this machine; device: cpu needs none"
+                f"device: cuda:{self._device}: of GPUs FAISS sees {seen}; device: cpu needs none"
             )
         self._resources = faiss.StandardGpuResources()
         self._resources.setTempMemory(SCRATCH_BYTES)
@@ -82,6 +84,6 @@ class OnGpu:
 
 
 @cache
-def dispatcher(device: int = 0) -> Dispatcher:
+def dispatcher(device: int) -> Dispatcher:
     """The one of a GPU, for all stores of this process."""
     return Dispatcher(device)

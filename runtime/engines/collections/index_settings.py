@@ -24,7 +24,12 @@ class IndexSettings:
     ef_search: int = 64
     nlist: int | None = None
     nprobe: int = 16
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: str = "cpu"
+
+    @property
+    def gpu(self) -> int | None:
+        """The number of the GPU that compares, if one does."""
+        return None if self.device == "cpu" else int(self.device.partition(":")[2] or 0)
 
     @staticmethod
     def of(config: Mapping[str, Any]) -> IndexSettings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,10 +33,16 @@ def add_row(rows: dict[str, Row], chunk: Mapping[str, Any], vector: Any) -> Fail
     return None
 
 
-def unsearchable(name: str, version: CollectionVersion, operation: str) -> str | None:
-    """Why a collection cannot be searched so."""
+def unknown(name: str, names: Iterable[str]) -> str:
+    """That there is no collection ``name``, but those of ``names``."""
+    known = ", ".join(map(repr, names))
+    return f"there is no collection {name!r}" + (f": there are {known}" if known else "")
+
+
+def unsearchable(name: str, mode: str | None, operation: str) -> str | None:
+    """Why a collection of a mode cannot be searched so."""
     lacking = {"search": "keyword", "keyword_search": "dense"}[operation]
-    if version.mode != lacking:
+    if mode != lacking:
         return None
     what = "embeddings" if operation == "search" else "words"
     return f"collection {name!r} has the mode {lacking}: it cannot be searched by {what}"

@@ -133,7 +133,8 @@ class VectorIndex:
         only = _only(among, self._index.ntotal)
         some = {} if only is None else {"sel": only.sel}
         if self.settings.kind == "hnsw":
-            how = faiss.SearchParametersHNSW(efSearch=self.settings.ef_search, **some)
+            width = max(self.settings.ef_search, count)
+            how = faiss.SearchParametersHNSW(efSearch=width, **some)
             return cast("tuple[Any, Any]", self._index.search(rows, count, params=how))
         probes = min(self.settings.nprobe, self._index.nlist)
         how = faiss.SearchParametersIVF(nprobe=probes, **some)
@@ -143,11 +144,11 @@ class VectorIndex:
         return nearest_in(clusters, self._index, rows, count, how)
 
     def _is_gpu(self, count: int, among: Places | None) -> bool:
-        return self.settings.device == "cuda" and among is None and count <= GPU_COUNT
+        return self.settings.gpu is not None and among is None and count <= GPU_COUNT
 
     @cached_property
     def _on_gpu(self) -> OnGpu:
-        return OnGpu(self._index, dispatcher())
+        return OnGpu(self._index, dispatcher(self.settings.gpu or 0))
 
     @cached_property
     def _quantizer(self) -> Any:

@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 from teola.compiler.engine_settings import GRAMMARS, SAMPLING
@@ -40,7 +40,7 @@ ANSWERS = (BEGIN, *b"assistant\n")
 
 
 class FakeLLM:
-    """Gives what `answer` says, in steps of up to 16 tokens for every running request.
+    """Gives what `answer` says, in steps of up to 16 tokens for each of the first ``max_requests``.
 
     Answers end by themselves (``stop``) within ``max_tokens``; with ``ignore_eos`` they have
     exactly ``max_tokens`` tokens (``length``). A step takes ``latency_ms``, ``per_item_ms`` for
@@ -60,10 +60,10 @@ class FakeLLM:
         self._tokenizer = ByteTokenizer()
         self._emit: Emit = _drop
         self._running: dict[str, _Running] = {}
-        self._entering: list[tuple[Sequence[int], str | None]] = []
         self._step_due: asyncio.Handle | None = None
         self._context = int(config.get("context_tokens", 8192))
         self._kv_tokens = int(config.get("kv_tokens", 65536))
+        self._max_requests = int(config.get("max_requests", 64))
         self._cache = Prefixes(BLOCK_TOKENS, self._kv_tokens)
         self.submissions = 0
 
@@ -76,7 +76,7 @@ class FakeLLM:
         return Capabilities(
             context=self._context,
             kv_tokens=self._kv_tokens,
-            max_requests=int(self._config.get("max_requests", 64)),
+            max_requests=self._max_requests,
             prefix_cache=True,
             block_tokens=BLOCK_TOKENS,
             continues=True,
@@ -98,8 +98,9 @@ class FakeLLM:
         if self._die_after is not None and self.submissions > self._die_after:
             raise EngineDied(f"the fake LLM was told to die after {self._die_after} submissions")
         for request in requests:
-            self._running[request.id] = self._begin(request)
-            self._entering.append((request.tokens, request.adapter))
+            self._running[request.id] = running = self._begin(request)
+            running.marks = self._cache.marks(request.tokens, request.adapter)
+            running.prompt_tokens = len(request.tokens)
         self._plan()
 
     def _begin(self, request: Generate) -> _Running:
@@ -146,21 +147,23 @@ class FakeLLM:
     def _plan(self) -> None:
         if self._step_due is not None or not self._running:
             return
-        delay = self._latency_s + self._per_item_s * len(self._running)
-        prompts, self._entering = self._entering, []
-        marks = [self._cache.marks(*prompt) for prompt in prompts]
-        cached = sum(map(self._cache.cached, marks)) * BLOCK_TOKENS
-        delay += self._per_token_s * (sum(len(tokens) for tokens, _ in prompts) - cached)
-        step = partial(self._step, tuple(self._running), marks)
+        batch = dict(islice(self._running.items(), self._max_requests))
+        delay = self._latency_s + self._per_item_s * len(batch)
+        for one in batch.values():
+            if one.cached is None:
+                one.cached = self._cache.cached(one.marks) * BLOCK_TOKENS
+                delay += self._per_token_s * (one.prompt_tokens - one.cached)
+        step = partial(self._step, batch)
         loop = asyncio.get_running_loop()
         self._step_due = loop.call_later(delay, step) if delay else loop.call_soon(step)
 
-    def _step(self, batch: Sequence[str], entered: Sequence[Marks]) -> None:
+    def _step(self, batch: Mapping[str, _Running]) -> None:
         """The end of a step; what came while it went on is in the next one."""
         self._step_due = None
-        for marks in entered:
-            self._cache.add(marks)
-        stepped = [self._running[one].step(one) for one in batch if one in self._running]
+        for one in batch.values():
+            if not one.made:
+                self._cache.add(one.marks)
+        stepped = [one.step(name) for name, one in batch.items() if self._running.get(name) is one]
         events = [event for event in stepped if event is not None]
         for event in events:
             if event.finish_reason is not None or event.failure is not None:
@@ -172,7 +175,8 @@ class FakeLLM:
 
 @dataclass(slots=True)
 class _Running:
-    """One request: its answer, and how much of it is made."""
+    """One request: its answer, and how much of it is made; ``cached`` tokens of its prompt were
+    there when it entered its first step."""
 
     tokens: Sequence[int]
     finish_reason: str
@@ -180,6 +184,9 @@ class _Running:
     stream: bool = True
     made: int = 0
     chances: Sequence[Chances] = ()
+    marks: Marks = ()
+    prompt_tokens: int = 0
+    cached: int | None = None
 
     def step(self, request_id: str) -> TokenEvent | None:
         if self.failure is not None:
@@ -190,8 +197,10 @@ class _Running:
         if not (ended or self.stream):
             return None
         now = self.tokens[told : self.made] if self.stream else self.tokens
-        chances = () if told else self.chances
-        return TokenEvent(request_id, now, self.finish_reason if ended else None, chances=chances)
+        reason = self.finish_reason if ended else None
+        if told:
+            return TokenEvent(request_id, now, reason)
+        return TokenEvent(request_id, now, reason, cached=self.cached, chances=self.chances)
 
 
 def answer(

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from teola.runtime.engines.collections.keyword_index import searched_text
 from teola.runtime.engines.collections.metadata import holds
+from teola.runtime.engines.collections.search import add_row, unknown, unlike, unsearchable
+from teola.runtime.engines.collections.store import UNNAMED
 from teola.runtime.engines.collections.version import in_order
 from teola.runtime.engines.fakes.base import FakeBatchEngine
 from teola.runtime.engines.fakes.words import BM25, words
@@ -63,36 +65,37 @@ class FakeStore(FakeBatchEngine):
             return self._ingest(request)
         return self._search(request)
 
-    def _ingest(self, request: Request) -> Sequence[None]:
+    def _ingest(self, request: Request) -> Sequence[Failure | None]:
         rows = self._pending.setdefault(request.common["pending"], {})
-        for chunk, vector in request.items:
-            if self._failure((chunk, vector)) is None:
-                row = None if vector is None else np.asarray(vector, np.float32)
-                rows[chunk["id"]] = (chunk, row)
-        return [None] * len(request.items)
+        return [self._failure(item) or add_row(rows, *item) for item in request.items]
 
     def _search(self, request: Request) -> Sequence[Any] | Failure:
         name = request.common["collection"]
         version = self._collections.get(name)
         if version is None:
-            return Failure("item", f"there is no collection {name!r}")
+            named = sorted(one for one in self._collections if one[:1] != UNNAMED)
+            return Failure("item", unknown(name, named))
+        if problem := unsearchable(name, version.mode, request.operation):
+            return Failure("item", problem)
         by_words = request.operation == "keyword_search"
-        if version.mode == ("dense" if by_words else "keyword"):
-            what = "words" if by_words else "embeddings"
-            return Failure(
-                "item",
-                f"collection {name!r} has the mode {version.mode}: it cannot be searched by {what}",
-            )
-        score = self._by_words if by_words else self._by_vectors
-        return [_best(version, score(version, one), request.common) for one in request.items]
+        score = self._by_words if by_words else partial(self._by_vectors, name)
+        found = [score(version, one) for one in request.items]
+        return [
+            one if isinstance(one, Failure) else _best(version, one, request.common)
+            for one in found
+        ]
 
-    def _by_vectors(self, version: Version, query: Any) -> Scored:
+    def _by_vectors(self, name: str, version: Version, query: Any) -> Scored | Failure:
+        row = np.asarray(query, np.float32)
+        dimension = version.vectors.shape[1] if version.chunks else None
+        if problem := unlike(name, row, dimension):
+            return problem
         if not version.chunks:
             return []
-        found = similarities(version.vectors, np.asarray(query, np.float32), self._metric)
+        found = similarities(version.vectors, row, self._metric)
         return [(float(score), at) for at, score in enumerate(found)]
 
-    def _by_words(self, version: Version, query: Any) -> Scored:
+    def _by_words(self, version: Version, query: Any) -> Scored | Failure:
         found = version.words.scores(words(query))
         return [(score, at) for at, score in enumerate(found) if score]
 

@@ -51,6 +51,8 @@ class Answer:
         text = delta.get("content") or delta.get("text") or ""
         tokens = list(choice.get("token_ids") or ())
         steps = _steps(choice.get("logprobs") or {})
+        if steps and choice.get("finish_reason") == "stop":
+            steps[-1] = _ending(steps[-1], text)
         self._chances += self._of_steps.steps(steps) if self._of_steps else steps
         if self._by_token:
             ends = choice.get("finish_reason") == "stop"  # with a token that ends answers
@@ -109,6 +111,12 @@ def _steps(told: Mapping[str, Any]) -> list[Chances]:
             for top in told.get("top_logprobs") or ())  # fmt: skip
     came = zip(told.get("tokens") or (), told.get("token_logprobs") or (), tops, strict=False)
     return [[(token, log), *_others(token, could)] for token, log, could in came]
+
+
+def _ending(step: Chances, text: str) -> Chances:
+    """The last step; a token that ended the answer is no part of its text."""
+    (came, log), *others = step
+    return step if text.endswith(str(came)) else [("", log), *others]
 
 
 def _others(came: str, could: Sequence[Mapping[str, Any]]) -> Chances:

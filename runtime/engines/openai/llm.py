@@ -12,14 +12,15 @@ from teola.compiler.engine_settings_openai import OPENAI_URL
 from teola.runtime.engines.openai.answer import Answer
 from teola.runtime.engines.openai.requests import Endpoint
 from teola.runtime.engines.openai.server import REFUSED, Server
-from teola.runtime.engines.protocol import Capabilities, Emit, Generate, TokenEvent
-from teola.runtime.engines.refusal import unknown_adapter
+from teola.runtime.engines.protocol import Capabilities, Emit, Failure, Generate, TokenEvent
+from teola.runtime.engines.refusal import refusal, unknown_adapter
 from teola.runtime.errors import RunError, UnsupportedError
 
 BLOCK_TOKENS = 16
 """Of the prefix cache of a server of one's own: vLLM's, on a GPU."""
 BOUNDLESS = 1 << 20
-"""Tokens of a request where nobody says how many there may be: the server refuses what it must."""
+"""Tokens of a request, or of a vocabulary, where nobody says how many there may be: the server
+refuses what it must."""
 PROBE = Generate("probe", (0, 0, 0), max_tokens=1)
 NO_ENDPOINT = (404, 405, 501)
 
@@ -36,6 +37,7 @@ class OpenAILLM:
         self._server = Server(config)
         self._adapters: Mapping[str, str] = config.get("adapters") or {}
         self._endpoint = Endpoint(chat=True)
+        self._context = 0
         self._emit: Emit = _drop
         self._running: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -53,7 +55,8 @@ class OpenAILLM:
         about = await self._server.open()
         endpoint = await self._choose()
         self._endpoint = replace(endpoint, structured=self._structured)
-        context = int(self._config.get("context_tokens") or about.get("max_model_len") or 0)
+        told = self._config.get("context_tokens") or about.get("max_model_len")
+        self._context = context = int(told or 0)
         most = int(self._config["max_requests"])
         takes_tokens = not self._endpoint.chat
         return Capabilities(
@@ -138,12 +141,18 @@ class OpenAILLM:
         """See `LLMEngine.submit`."""
         loop = asyncio.get_running_loop()
         for request in requests:
-            if (refused := unknown_adapter(request, self._adapters)) is not None:
+            if (refused := self._refusal(request)) is not None:
                 self._emit([TokenEvent(request.id, (), failure=refused)])
                 continue
             self._running[request.id] = task = loop.create_task(self._run(request))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _refusal(self, request: Generate) -> Failure | None:
+        """Why a request need not be sent; of prompts that go as messages the server knows."""
+        if self._endpoint.chat:
+            return unknown_adapter(request, self._adapters)
+        return refusal(request, self._context or BOUNDLESS, BOUNDLESS, self._adapters)
 
     async def _run(self, request: Generate) -> None:
         wrapped = self._endpoint.wraps(request.grammar)

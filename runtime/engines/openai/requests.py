@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from teola.runtime.engines.openai.strict import strict_form
 from teola.runtime.engines.openai.wrapping import is_of_objects, wrapped
 from teola.runtime.engines.protocol import Generate, Grammar
 
@@ -66,7 +67,8 @@ class Endpoint:
         if grammar.json_schema is None and self.structured == "vllm":
             return {"structured_outputs": {"choice": list(grammar.choices)}}
         schema = wrapped(_schema(grammar)) if self.wraps(grammar) else _schema(grammar)
-        told = {"name": "answer", "strict": True, "schema": schema}
+        form = strict_form(schema) if self.structured == "objects" else schema
+        told = {"name": "answer", "strict": form is not None, "schema": form or schema}
         return {"response_format": {"type": "json_schema", "json_schema": told}}
 
 

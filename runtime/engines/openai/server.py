@@ -126,9 +126,9 @@ class Server:
             cause = error.__cause__ or error
             what = f"{type(cause).__name__}: {cause}".rstrip(": ")
             body = getattr(error, "body", None)  # of an error that came as a part of a stream
-            refused = isinstance(body, Mapping) and body.get("code") in REFUSED
-            kind = "item" if refused else "engine"
-            return Failure(kind, self._told(f"it gave no whole answer: {what}"))
+            if isinstance(body, Mapping) and body.get("code") in REFUSED:
+                return Failure("item", self._told(f"it answered {body['code']}: {cause}"))
+            return Failure("engine", self._told(f"it gave no whole answer: {what}"))
         status, headers = error.status_code, error.response.headers
         message = self._told(f"it answered {status}: {_said(error)}")
         if status == 429 and error.code != "insufficient_quota":

@@ -20,7 +20,7 @@ Connection: TypeAlias = AsyncConnection[Any]
 @dataclass(frozen=True, slots=True)
 class Collection:
     """A row of ``collections``. ``filled``: it has a table of chunks; ``indexed``: the number of
-    chunks that its index was made for."""
+    chunks that its index was made for; ``version``: another one after each publication."""
 
     id: int
     mode: str
@@ -29,6 +29,7 @@ class Collection:
     built: Mapping[str, Any]
     filled: bool
     indexed: int
+    version: str
 
     @property
     def table(self) -> Identifier:
@@ -36,7 +37,7 @@ class Collection:
         return Identifier(SCHEMA, f"chunks_{self.id}")
 
 
-_COLUMNS = SQL("id, mode, fingerprint, dimension, built, filled, indexed")
+_COLUMNS = SQL("id, mode, fingerprint, dimension, built, filled, indexed, xmin::text")
 
 
 async def find(connection: Connection, name: str, *, lock: bool = False) -> Collection | None:
@@ -79,12 +80,16 @@ async def settle(connection: Connection, collection: Collection, fingerprint: st
     )
 
 
-async def drop(connection: Connection, collection: Collection) -> None:
-    """Remove a collection."""
+async def drop(connection: Connection, name: str) -> bool:
+    """Remove the collection of a name; False where there is none."""
+    collection = await find(connection, name, lock=True)
+    if collection is None:
+        return False
     await connection.execute(SQL("DROP TABLE IF EXISTS {}").format(collection.table))
     await connection.execute(
         SQL("DELETE FROM {} WHERE id = %s").format(_collections()), [collection.id]
     )
+    return True
 
 
 async def describe(connection: Connection, name: str) -> dict[str, Any] | None:
@@ -118,12 +123,12 @@ async def owners(connection: Connection) -> list[int]:
     return [owner for (owner,) in await found.fetchall()]
 
 
-async def owned(connection: Connection, owner: int) -> list[Collection]:
-    """The collections without a name of an owner."""
+async def owned(connection: Connection, owner: int) -> list[str]:
+    """What the collections without a name of an owner are called."""
     found = await connection.execute(
-        SQL("SELECT {} FROM {} WHERE owner = %s").format(_COLUMNS, _collections()), [owner]
+        SQL("SELECT name FROM {} WHERE owner = %s").format(_collections()), [owner]
     )
-    return [Collection(*row) for row in await found.fetchall()]
+    return [name for (name,) in await found.fetchall()]
 
 
 async def count(connection: Connection, collection: Collection) -> int:

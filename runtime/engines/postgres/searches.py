@@ -1,4 +1,4 @@
-"""What searches are in SQL: one statement each, which sees one version, whole."""
+"""What searches are in SQL: one statement each."""
 
 from __future__ import annotations
 

@@ -16,19 +16,20 @@ MERGED_TOKENS = 32
 
 @dataclass(slots=True)
 class Call:
-    """``new`` are the prompt's tokens that are computed for it, ``left`` those that are not yet;
-    ``made`` those of the answer, ``told`` those that have left; ``admitted``: it has its room of
-    the KV."""
+    """Of the prompt ``cached`` tokens were there when it began, ``new`` are computed for it, and
+    ``left`` of these are not yet; ``made`` are those of the answer, ``told`` those that have left;
+    ``admitted``: it has its room of the KV."""
 
     request: Generate
     answer: Answer
     marks: Marks
     left: int
-    admitted: bool
+    admitted: bool = False
     begun: bool = False
     made: int = 0
     told: int = 0
     new: int = 0
+    cached: int = 0
 
     @property
     def size(self) -> int:
@@ -49,10 +50,14 @@ class Call:
         due = self.made in self.answer.points or self.made >= self.told + MERGED_TOKENS
         if not due and self.made < whole:
             return None
-        chances = () if self.told else self.answer.chances
+        first = not self.told
         new, self.told = self.answer.tokens[self.told : self.made], self.made
         reason = self.answer.finish_reason if self.made >= whole else None
-        return TokenEvent(self.request.id, new, reason, chances=chances)
+        if not first:
+            return TokenEvent(self.request.id, new, reason)
+        return TokenEvent(
+            self.request.id, new, reason, cached=self.cached, chances=self.answer.chances
+        )
 
 
 @dataclass(slots=True)

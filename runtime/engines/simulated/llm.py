@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from math import ceil
+from sys import maxsize
 from typing import Any
 
 from teola.compiler.cost.llm_machine import prompt_budget
 from teola.runtime.engines.protocol import Capabilities, Emit, Generate, TokenEvent
-from teola.runtime.engines.refusal import unknown_adapter
+from teola.runtime.engines.refusal import refusal
 from teola.runtime.engines.simulated.answers import Answer, Answers
 from teola.runtime.engines.simulated.calls import Call, Step
 from teola.runtime.engines.simulated.capabilities import capabilities
@@ -25,8 +26,7 @@ class SimulatedLLM:
     a decode step's base if that is more, and a decode step's items. A prefill gives the first
     token; blocks that are cached cost nothing.
 
-    One that orders by itself has calls waiting for room, the least priority first, and shares
-    blocks while a prompt is computed; any other is given what it has room for, and takes it all.
+    Calls wait for room, in their order; one that orders by itself has the least priority first.
 
     What comes at the very moment at which a step begins is part of it.
     """
@@ -37,8 +37,10 @@ class SimulatedLLM:
         self._capabilities = capabilities(prices.settings)
         self._budget = prompt_budget(prices.settings)
         self._answers = Answers(config)
-        block, room = self._capabilities.block_tokens, self._capabilities.kv_tokens
-        self._cache = Prefixes(block, room)
+        self._adapters = self._capabilities.adapters
+        room = self._capabilities.kv_tokens
+        self._room = min(self._capabilities.context or room, room)
+        self._cache = Prefixes(self._capabilities.block_tokens, room)
         self._calls: dict[str, Call] = {}
         self._step: Step | None = None
         self._emit: Emit = _drop
@@ -59,14 +61,12 @@ class SimulatedLLM:
     async def submit(self, requests: Sequence[Generate]) -> None:
         """See `LLMEngine.submit`."""
         for request in requests:
-            if (refused := unknown_adapter(request, self._capabilities.adapters)) is not None:
+            if (refused := refusal(request, self._room, maxsize, self._adapters)) is not None:
                 self._emit([TokenEvent(request.id, (), failure=refused)])
                 continue
             answer = NOTHING if request.warm else self._answers.of(request)
             marks = self._cache.marks(request.tokens, request.adapter)
-            self._calls[request.id] = Call(
-                request, answer, marks, len(request.tokens), not self._capabilities.priority
-            )
+            self._calls[request.id] = Call(request, answer, marks, len(request.tokens))
         self._look_again()
 
     async def abort(self, ids: Sequence[str]) -> None:
@@ -125,8 +125,10 @@ class SimulatedLLM:
             return
         free = self._capabilities.kv_tokens - sum(call.size for call in inside)
         places = self._capabilities.max_requests - len(inside)
-        waiting = (call for call in self._calls.values() if not call.admitted)
-        for call in sorted(waiting, key=lambda call: call.request.priority):
+        waiting = [call for call in self._calls.values() if not call.admitted]
+        if self._capabilities.priority:
+            waiting.sort(key=lambda call: call.request.priority)
+        for call in waiting:
             if not places or (call.size > free and inside):
                 return
             call.admitted = True
@@ -145,8 +147,8 @@ class SimulatedLLM:
         filling = [call for call in self._calls.values() if call.left and call.admitted]
         for call in sorted(filling, key=self._turn):
             if not call.begun:
-                cached = self._cached(call, coming) * self._cache.block_tokens
-                call.new = call.left = max(1, len(call.request.tokens) - cached)
+                call.cached = self._cached(call, coming) * self._cache.block_tokens
+                call.new = call.left = max(1, len(call.request.tokens) - call.cached)
             count = min(room, call.left)
             if not count:
                 break

@@ -26,7 +26,8 @@ from teola.runtime.engines.transformers.decode_graphs import DecodeGraphs
 from teola.runtime.engines.transformers.packed_attention import attend_packed, can_attend_packed
 from teola.runtime.engines.transformers.packed_linear import pack_output_layer
 from teola.runtime.engines.transformers.sequence_attention import attend_by_sequence
-from teola.runtime.engines.transformers.token_choice import Allowed, TokenChoices, Told, choice_of
+from teola.runtime.engines.transformers.token_choice import Allowed, TokenChoices, choice_of
+from teola.runtime.engines.transformers.told import Told
 from teola.runtime.engines.transformers.versions import batching_config, keep_plain_attention
 
 if TYPE_CHECKING:
@@ -143,8 +144,8 @@ class Generation:
     def add(
         self, request: Generate, grammar: Allowed | None = None, told: Told | None = None
     ) -> bool:
-        """Queue a request that fits; False when the loop takes no more. The chances of its tokens
-        are there with the tokens, in ``told``."""
+        """Queue a request that fits; False when the loop takes no more. What there is to tell of
+        its tokens is there with the tokens, in ``told``."""
         added = self._manager.add_request(
             list(request.tokens),
             request_id=request.id,

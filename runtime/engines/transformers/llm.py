@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from teola.compiler.engine_settings import GRAMMARS, SAMPLING
 from teola.runtime.engines.protocol import (
     Capabilities,
-    Chances,
     Emit,
     Failure,
     Generate,
@@ -20,6 +19,7 @@ from teola.runtime.engines.protocol import (
 from teola.runtime.engines.refusal import refusal
 from teola.runtime.engines.tokenizer import Tokenizer, load_tokenizer
 from teola.runtime.engines.transformers.stop_texts import StopTexts
+from teola.runtime.engines.transformers.told import Told
 from teola.runtime.engines.worker_thread import WorkerThread
 from teola.runtime.errors import RunError, UnsupportedError
 from teola.runtime.hosts.errors import EngineDied
@@ -27,7 +27,6 @@ from teola.runtime.models import ensure
 
 if TYPE_CHECKING:
     from teola.runtime.engines.transformers.generation import Generation, Output
-    from teola.runtime.engines.transformers.token_choice import Told
 
 WARM_TOKENS = 2
 WARM_UP = Generate("warm-up", (0, 0), max_tokens=WARM_TOKENS, ignore_eos=True)
@@ -36,23 +35,12 @@ WARM_UP = Generate("warm-up", (0, 0), max_tokens=WARM_TOKENS, ignore_eos=True)
 @dataclass(slots=True)
 class Running:
     """A request and how many of its tokens have been sent; ``stops`` where texts may end it,
-    ``told`` what each of its tokens could have been."""
+    ``told`` what the loop tells beside its tokens."""
 
     request: Generate
     stops: StopTexts | None
     sent: int = 0
-    told: Told = field(default_factory=list)
-
-    def chances(self, tokens: Sequence[int]) -> Sequence[Chances]:
-        """What the tokens that follow those that have been sent could have been."""
-        steps = zip(tokens, self.told[self.sent : self.sent + len(tokens)], strict=False)
-        return [
-            [
-                (came, could.get(came, min(could.values()))),
-                *(one for one in could.items() if one[0] != came),
-            ]
-            for came, could in steps
-        ]
+    told: Told = field(default_factory=Told)
 
 
 class TransformersLLM:
@@ -66,6 +54,7 @@ class TransformersLLM:
         self._config = config
         self._thread = WorkerThread("llm")
         self._emit: Emit = _drop
+        self._coming: set[str] = set()
         self._running: dict[str, Running] = {}
         self._generation: Generation | None = None
         self._tokenizer: Tokenizer | None = None
@@ -141,11 +130,19 @@ class TransformersLLM:
         Raises:
             EngineDied: the loop has ended.
         """
-        begun = await self._begin_grammars(requests)
-        generation = self._alive()
+        names = {request.id for request in requests}
+        self._coming |= names
+        try:
+            begun = await self._begin_grammars(requests)
+            generation = self._alive()
+        finally:
+            wanted = names & self._coming
+            self._coming -= names
         room = min(generation.context, generation.budget.kv_tokens)
         refused = []
         for request in map(_with_enough_steps, requests):
+            if request.id not in wanted:
+                continue
             grammar = begun.get(request.id)
             failure = grammar if isinstance(grammar, Failure) else None
             failure = failure or refusal(request, room, generation.vocabulary)
@@ -181,6 +178,7 @@ class TransformersLLM:
 
     async def abort(self, ids: Sequence[str]) -> None:
         """See `LLMEngine.abort`."""
+        self._coming.difference_update(ids)
         for request_id in ids:
             if self._running.pop(request_id, None) and self._generation is not None:
                 self._generation.cancel(request_id)
@@ -216,14 +214,15 @@ class TransformersLLM:
             failure = Failure("engine", f"generating failed: {output.error}")
             return TokenEvent(output.request_id, (), failure=failure)
         new = output.generated_tokens[running.sent :]
-        chances = running.chances(new)
+        cached = None if running.sent else running.told.cached
+        chances = running.told.chances(new, running.sent)
         running.sent += len(new)
         reason = None
         if output.is_finished():
             reason = "length"
             if new and new[-1] in self._ends(running.request):
                 new, reason = new[:-1], "stop"
-        event = TokenEvent(output.request_id, new, reason, chances=chances)
+        event = TokenEvent(output.request_id, new, reason, cached=cached, chances=chances)
         return event if running.stops is None else self._with_text(running.stops, event)
 
     def _with_text(self, stops: StopTexts, event: TokenEvent) -> TokenEvent:

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import torch
 from transformers import LogitsProcessorList
@@ -19,16 +19,13 @@ from transformers.generation.continuous_batching.cb_logits_processors import (
     ContinuousBatchingLogitsProcessorList,
 )
 
-from teola.runtime.engines.protocol import Generate, Sampling
+from teola.runtime.engines.protocol import GREEDY, Generate, Sampling
+from teola.runtime.engines.transformers.told import Told
 
 NAME = "choice"
 """What a request's `TokenChoice` is called among its settings."""
 COLDEST = 1e-3
 """A temperature below this is as good as 0."""
-
-
-Told: TypeAlias = list[dict[int, float]]
-"""For each token of an answer the likeliest ones, with the logarithms of their probabilities."""
 
 
 class Allowed(Protocol):
@@ -41,22 +38,37 @@ class Allowed(Protocol):
 
 class TokenChoice:
     """How one request's tokens are chosen. The draws depend on the seed and on the token's place
-    alone: not on the batch, nor on where an answer was broken off. What could have come at each
-    step is added to ``told``, if that is asked for."""
+    alone: not on the batch, nor on where an answer was broken off. What there is to tell goes
+    into ``told``."""
 
     def __init__(
         self, sampling: Sampling, grammar: Allowed | None, told: Told | None = None
     ) -> None:
-        self.sampling, self.grammar, self.told = sampling, grammar, told
+        self.sampling, self.grammar, self.told = sampling, grammar, told or Told()
         self._seed = secrets.randbits(31) if sampling.seed is None else sampling.seed
 
     def __deepcopy__(self, _: object) -> TokenChoice:
         """The loop copies a request's settings when it begins it anew."""
         return self
 
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is the one, and nothing more is asked."""
+        how = self.sampling
+        return self.grammar is None and not how.temperature and not how.logprobs
+
+    def begin(self, there: int) -> None:
+        """A step begins; so many tokens of the sequence are there."""
+        if self.told.cached is None:
+            self.told.cached = there
+
     def seed(self, place: int) -> int:
         """What the token at ``place`` of the sequence is drawn with."""
         return int.from_bytes(blake2b(f"{self._seed}:{place}".encode(), digest_size=7).digest())
+
+
+NOBODYS = TokenChoice(GREEDY, None)
+"""Of what the library computes for nobody, to rehearse steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +82,7 @@ class Wanted:
     seed: int = 0
     allowed: torch.Tensor | None = None
     logprobs: int = 0
-    told: Told | None = None
+    told: list[dict[int, float]] | None = None
 
 
 class TokenChoices(ContinuousBatchingLogitsProcessorList):  # type: ignore[misc]  # has no types
@@ -89,13 +101,21 @@ class TokenChoices(ContinuousBatchingLogitsProcessorList):  # type: ignore[misc]
         """All that a request carries is a `TokenChoice`."""
 
     def prepare_tensor_args(self, requests_in_batch: Sequence[Any], arg_storage: Any) -> Any:
-        """Called before each step with the requests that are in it; those that get a token have a
-        row each, in this order."""
-        states = [one.state for one in requests_in_batch if one.has_new_token]
-        if not states:
+        """Called before each step with the requests that are in it, which count its tokens among
+        those they have by now; those that get a token have a row each, in this order."""
+        rows = []
+        for one in requests_in_batch:
+            choice = one.state.logit_processor_kwargs.get(NAME, NOBODYS)
+            choice.begin(one.state.position_offset - one.query_length)
+            if one.has_new_token:
+                rows.append((one.state, choice))
+        if not rows:
             self._silent()
-        found = ((row, state, state.logit_processor_kwargs) for row, state in enumerate(states))
-        self._step = [_wanted(row, state, more[NAME]) for row, state, more in found if more]
+        self._step = [
+            _wanted(row, state, choice)
+            for row, (state, choice) in enumerate(rows)
+            if not choice.greedy
+        ]
         return arg_storage
 
     def __call__(self, input_ids: Any, scores: torch.Tensor, _: Any) -> torch.Tensor:
@@ -130,11 +150,8 @@ def recording(scores: torch.Tensor) -> bool:
 def choice_of(
     request: Generate, grammar: Allowed | None, told: Told | None = None
 ) -> dict[str, TokenChoice]:
-    """What a request carries through the loop; nothing where it is decoded greedily."""
-    how = request.sampling
-    if grammar is None and not how.temperature and not how.logprobs:
-        return {}
-    return {NAME: TokenChoice(how, grammar, told)}
+    """What a request carries through the loop."""
+    return {NAME: TokenChoice(request.sampling, grammar, told)}
 
 
 def _wanted(row: int, state: Any, choice: TokenChoice) -> Wanted:
@@ -150,7 +167,7 @@ def _wanted(row: int, state: Any, choice: TokenChoice) -> Wanted:
         choice.seed(prompt + len(answer)),
         choice.grammar.tokens(answer) if choice.grammar is not None else None,
         how.logprobs,
-        choice.told,
+        choice.told.likeliest,
     )
 
 

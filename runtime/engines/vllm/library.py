@@ -21,6 +21,7 @@ from vllm.v1.metrics.reader import get_metrics_snapshot
 
 from teola.runtime.engines.protocol import Failure, Generate
 from teola.runtime.engines.vllm.arguments import adapter_folders, arguments, lora_arguments
+from teola.runtime.engines.vllm.figures import figures
 from teola.runtime.errors import UnsupportedError
 from teola.runtime.faults import failure_of
 from teola.runtime.hosts.errors import EngineDied
@@ -31,15 +32,6 @@ Output: TypeAlias = Any
 
 
 SHUTDOWN_S = 2.0
-COUNTS: Mapping[str, str] = {
-    "prefix_query_tokens": "vllm:prefix_cache_queries",
-    "prefix_hit_tokens": "vllm:prefix_cache_hits",
-    "queue_s": "vllm:request_queue_time_seconds",
-    "kv_used": "vllm:kv_cache_usage_perc",
-    "preemptions": "vllm:num_preemptions",
-}
-"""Our name -> the metric of vLLM's: tokens asked for and found in the prefix cache, seconds that
-requests have waited in it, the part of the KV that is in use, requests that were set back."""
 
 
 class Vllm:
@@ -64,7 +56,8 @@ class Vllm:
         self.vocabulary = int(settings.model_config.get_vocab_size())
         self.max_requests = int(settings.scheduler_config.max_num_seqs)
         self.block_tokens = int(settings.cache_config.block_size)
-        self.kv_tokens = int(settings.cache_config.num_gpu_blocks or 0) * self.block_tokens
+        blocks = int(settings.cache_config.num_gpu_blocks or 1) - 1  # one stands for none
+        self.kv_tokens = blocks * self.block_tokens
         self.prefix_cache = bool(settings.cache_config.enable_prefix_caching)
         self.details = {
             "device": current_platform.device_type,
@@ -100,10 +93,9 @@ class Vllm:
         )
         return [output async for output in outputs][-1].outputs.data
 
-    def counts(self) -> dict[str, float]:
-        """What it has counted since it started: see ``COUNTS``."""
-        values = _values()
-        return {name: values.get(metric, 0) for name, metric in COUNTS.items()}
+    def figures(self) -> dict[str, float]:
+        """What it has counted since it started."""
+        return figures(_values())
 
     def failure(self, error: Exception) -> Failure:
         """What an exception of it says of the request that got it."""
@@ -155,10 +147,10 @@ def failure(error: Exception) -> Failure:
 
 
 def _values() -> dict[str, float]:
-    """The metrics of this process by name; of a histogram its sum."""
+    """The counters and gauges of this process by name."""
     found: dict[str, float] = {}
     for metric in get_metrics_snapshot():
-        value = getattr(metric, "value", getattr(metric, "sum", None))
+        value = getattr(metric, "value", None)
         if isinstance(value, int | float):
             found[metric.name] = found.get(metric.name, 0) + value
     return found

@@ -12,6 +12,7 @@ from teola.runtime.engines.protocol import Capabilities, Emit, Generate, TokenEv
 from teola.runtime.engines.refusal import refusal
 from teola.runtime.engines.tokenizer import load_tokenizer
 from teola.runtime.engines.vllm.arguments import environment
+from teola.runtime.engines.vllm.figures import FIGURES
 from teola.runtime.engines.vllm.installed import require_vllm
 from teola.runtime.engines.vllm.outputs import event_of
 from teola.runtime.errors import RunError, UnsupportedError
@@ -68,6 +69,7 @@ class VllmLLM:
             sampling=SAMPLING,
             grammars=GRAMMARS,
             adapters=frozenset(self._adapters),
+            figures={name: FIGURES[name][1] for name in vllm.figures()},
             details=vllm.details,
         )
 
@@ -143,10 +145,10 @@ class VllmLLM:
         await asyncio.gather(*aborted, return_exceptions=True)
 
     async def control(self, command: str, arguments: Mapping[str, Any]) -> Any:
-        """``describe``: how many requests run, and what vLLM has counted since it started."""
+        """``describe``: how many requests run, and vLLM's figures."""
         if command != "describe":
             raise UnsupportedError(f"LLM engines know no command {command!r}: describe")
-        return {"running": len(self._running), **self._alive().counts()}
+        return {"running": len(self._running), **self._alive().figures()}
 
 
 def _drop(_events: Sequence[TokenEvent]) -> None:

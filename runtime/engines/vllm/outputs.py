@@ -18,11 +18,12 @@ def event_of(request: Generate, output: Any, eos: int | None, *, first: bool) ->
     (made,) = output.outputs
     reason = made.finish_reason
     cached = output.num_cached_tokens if first else None
+    waited_s = None if reason is None else _waited_s(output)
     if reason is not None and reason not in ENDS:
         failure = Failure("engine", f"vLLM ended the request: {reason}")
         return TokenEvent(request.id, (), failure=failure, cached=cached)
     if request.warm:
-        return TokenEvent(request.id, (), reason, cached=cached)
+        return TokenEvent(request.id, (), reason, cached=cached, waited_s=waited_s)
     tokens = list(made.token_ids)
     if reason == "stop" and tokens and _ends(made.stop_reason, tokens[-1], eos):
         tokens.pop()
@@ -31,7 +32,17 @@ def event_of(request: Generate, output: Any, eos: int | None, *, first: bool) ->
         _chances(came, could)
         for came, could in zip(made.token_ids, made.logprobs or (), strict=False)
     ]
-    return TokenEvent(request.id, tokens, reason, text=text, cached=cached, chances=chances)
+    return TokenEvent(
+        request.id, tokens, reason, text=text, cached=cached, chances=chances, waited_s=waited_s
+    )
+
+
+def _waited_s(output: Any) -> float | None:
+    """From queued to scheduled, where this version of vLLM tells (``RequestStateStats``)."""
+    times = getattr(output, "metrics", None)
+    queued_s = getattr(times, "queued_ts", 0.0)
+    scheduled_s = getattr(times, "scheduled_ts", 0.0)
+    return max(0.0, scheduled_s - queued_s) if queued_s and scheduled_s else None
 
 
 def _chances(came: int, could: Mapping[int, Any]) -> Chances:
