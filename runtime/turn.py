@@ -10,28 +10,32 @@ from collections.abc import Callable
 class Turn:
     """Does actions one after another, in order; what an action makes ready comes after it, so that
     long chains of quick primitives do not nest. Within ``with turn:`` nothing is done before the
-    end: what comes together, the results of a batch or the tokens of a step, is seen together."""
+    end, not even where an action hands something out: what comes together, the results of a batch
+    or the tokens of a step, is seen together."""
 
-    __slots__ = ("actions", "held")
+    __slots__ = ("actions", "depth")
 
     def __init__(self) -> None:
         self.actions: deque[Callable[[], None]] = deque()
-        self.held = False
+        self.depth = 0
 
     def ready(self, action: Callable[[], None]) -> None:
         """Do ``action`` after what is being done now."""
         self.actions.append(action)
-        if not self.held:
+        if not self.depth:
+            self.depth = 1
             self._run()
 
     def __enter__(self) -> None:
-        self.held = True
+        self.depth += 1
 
     def __exit__(self, *_: object) -> None:
-        self._run()
+        if self.depth == 1:
+            self._run()
+        else:
+            self.depth -= 1
 
     def _run(self) -> None:
-        self.held = True
         try:
             while self.actions:
                 try:
@@ -39,7 +43,7 @@ class Turn:
                 except Exception as error:  # noqa: BLE001 - told to the loop, which logs it
                     _escaped(error)
         finally:
-            self.held = False
+            self.depth = 0
 
 
 def _escaped(error: Exception) -> None:

@@ -29,6 +29,21 @@ def test_within_a_turn_nothing_is_done_before_its_end():
     assert seen == [(0, 1, 2)] * 3
 
 
+def test_an_action_that_hands_something_out_comes_to_its_end_first():
+    """Turns within turns are one."""
+    turn, done = Turn(), []
+
+    def hand_out():
+        with turn:
+            turn.ready(lambda: done.append("handed out"))
+        turn.ready(lambda: done.append("after"))
+        done.append("end")
+
+    turn.ready(hand_out)
+    turn.ready(lambda: done.append("later"))
+    assert done == ["end", "handed out", "after", "later"]
+
+
 def test_an_error_in_handing_out_keeps_nothing_back():
     """What was handed out before it is still done, and later actions are done at once."""
     turn, done = Turn(), []
