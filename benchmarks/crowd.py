@@ -19,6 +19,8 @@ import resource
 import time
 import tracemalloc
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ from teola.runtime.task import Task
 
 QUERIES = 10_000
 PASSAGES = 16, 256
-"""Tokens; the smaller first, for memory is that of the process at its largest."""
+"""Tokens."""
 TRACED = 1_000, 3_000
 """Between these numbers of queries the growth of traced memory is measured."""
 QUEUES = 100, 1_000, 10_000, 100_000
@@ -48,10 +50,9 @@ PLACE = Place("crowd", "module", 0, "primitive", "engine")
 def main() -> None:
     """Measure both."""
     figures: dict[str, Any] = {"queries": QUERIES, "target KiB a query": 60}
-    with rare_collection():
-        crowd(plan_of(PASSAGES[0]), 100)
-        for tokens in PASSAGES:
-            for name, figure in memory(plan_of(tokens)).items():
+    for tokens in PASSAGES:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+            for name, figure in fresh.submit(memory, tokens).result().items():
                 figures[f"{name}, passages of {tokens} tokens"] = figure
     figures.update(decisions())
     save("crowd", figures)
@@ -73,12 +74,16 @@ def crowd(plan: Plan, queries: int) -> float:
     return time.process_time() - begin
 
 
-def memory(plan: Plan) -> dict[str, Any]:
-    """KiB a query: of the process at its largest, and of what Python allocates."""
-    before = _resident_kib()
-    seconds = crowd(plan, QUERIES)
-    resident = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / QUERIES
-    few, many = (_traced_kib(plan, queries) for queries in TRACED)
+def memory(tokens: int) -> dict[str, Any]:
+    """KiB a query with passages of so many tokens, in a process that did nothing else: of the
+    process at its largest, and of what Python allocates."""
+    with rare_collection():
+        plan = plan_of(tokens)
+        crowd(plan, 100)
+        before = _resident_kib()
+        seconds = crowd(plan, QUERIES)
+        resident = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / QUERIES
+        few, many = (_traced_kib(plan, queries) for queries in TRACED)
     return {
         "resident KiB a query": round(resident, 1),
         "traced KiB a query": round((many - few) / (TRACED[1] - TRACED[0]), 1),

@@ -12,7 +12,6 @@ from teola.runtime.circuit import Circuit
 from teola.runtime.engines.protocol import Capabilities, Failure
 from teola.runtime.errors import ModuleError
 from teola.runtime.llm.outbox import Generates
-from teola.runtime.llm.prefixes import Marks
 from teola.runtime.llm.replica import LLMReplica
 from teola.runtime.llm.suspects import SuspectCalls
 from teola.runtime.llm.task import LLMTask
@@ -145,17 +144,13 @@ class LLMScheduler(TaskQueue):
         if queued is None:
             return
         queued.queued_s = asyncio.get_running_loop().time()
-        if any(queued.begins(marks) for marks in self._coming()):
-            self.warm_ups.drop(queued)
         self.wake()
 
-    def _coming(self) -> Iterator[Marks]:
-        """The prompts that wait or are being computed."""
+    def _is_coming(self, warm_up: WarmUp) -> bool:
+        """Whether it is being computed as the beginning of another prompt; nobody else waits."""
         holds = [replica.holds for replica in self.replicas.values()]
         leaders = (one.leaders.values() for one in holds)
-        for one in chain(self.queue, self.suspects, *holds, *leaders):
-            if isinstance(one, LLMTask | WarmUp):
-                yield one.marks
+        return any(warm_up.begins(one.marks) for one in chain(self.suspects, *holds, *leaders))
 
     def leave(self, owner: Owner) -> None:
         """The owner wants no warm-ups any more: what nobody else wants is dropped or aborted."""
@@ -219,10 +214,14 @@ class LLMScheduler(TaskQueue):
         return min(found, key=lambda one: (one.tokens_until_done(task), one.held))
 
     def _warm_next(self) -> Iterator[tuple[LLMReplica, WarmUp]]:
-        if all(replica.holds.busy for replica in self.replicas.values()):
-            return
-        for one in self.warm_ups.waiting([cache.prefixes for cache in self.caches]):
-            if (replica := self._best(one, idle=True)) is not None:
+        """Once no call waits: what is worth it, while a replica has nothing to begin with."""
+        waiting = self.warm_ups.waiting([cache.prefixes for cache in self.caches])
+        while not all(replica.holds.busy for replica in self.replicas.values()):
+            if (one := next(waiting, None)) is None:
+                return
+            if self._is_coming(one):
+                self.warm_ups.drop(one)
+            elif (replica := self._best(one, idle=True)) is not None:
                 self.warm_ups.send(one)
                 yield replica, one
 

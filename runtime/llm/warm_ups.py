@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from teola.runtime.llm.prefixes import Marks, Prefixes
 from teola.runtime.llm.warm_up import MOST_NEW_TOKENS, Owner, WarmUp, WarmUpCounts
@@ -66,10 +67,13 @@ class WarmUps:
                 self.counts.used += 1
 
     def waiting(self, caches: Sequence[Prefixes]) -> Iterator[WarmUp]:
-        """Those that may be sent, the oldest first; what has been computed meanwhile is dropped."""
-        for one in tuple(self.queued.values()):
+        """Those that may be sent, the oldest first, unless they leave meanwhile; what has been
+        computed meanwhile is dropped."""
+        passed = 0
+        while (one := next(islice(self.queued.values(), passed, None), None)) is not None:
             if worth(one, caches):
                 yield one
+                passed += self.queued.get(one.key) is one
             else:
                 self.drop(one)
 

@@ -59,7 +59,7 @@ class RemainingWork(ByQuery[_Query]):
         return round(task.rank.left_ms + self.weight * task.rank.arrived_ms)
 
     def _key(self, query: _Query) -> int:
-        return round(query.left_ms + self.weight * query.arrived_ms)
+        return round(max(0.0, query.left_ms) + self.weight * query.arrived_ms)
 
     def _placed(self, number: int, query: _Query, key: int) -> tuple[int, ...]:
         query.entry = (key, number, next(self._numbers))

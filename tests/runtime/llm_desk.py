@@ -10,7 +10,7 @@ from teola.runtime.errors import Place
 from teola.runtime.limits import Limits
 from teola.runtime.llm.scheduler import LLMScheduler
 from teola.runtime.llm.task import LLMTask
-from teola.runtime.policies import Fifo
+from teola.runtime.policies import RemainingWork
 
 PLACE = Place("w", "m", 1, "m.decode", "llm")
 BLOCK = 16
@@ -69,7 +69,7 @@ class Desk:
 
     def __init__(self, capabilities=KEEPS):
         self.sent, self.aborted = [], []
-        self.scheduler = LLMScheduler(Fifo())
+        self.scheduler = LLMScheduler(RemainingWork())
         self.capabilities = capabilities
         self.start()
 

@@ -12,7 +12,7 @@ from teola.runtime.hosts.errors import EngineDied
 from teola.runtime.limits import Limits
 from teola.runtime.llm.scheduler import LLMScheduler
 from teola.runtime.llm.task import LLMTask
-from teola.runtime.policies import Fifo
+from teola.runtime.policies import RemainingWork
 from teola.runtime.simulation.clock import run_virtually
 from tests.runtime.llm_desk import KEEPS, PLACE, Caller, Owner
 
@@ -131,7 +131,7 @@ class Fleet:
 
     def __init__(self, count=1, **capabilities):
         self.capabilities = replace(GOES_ON, **capabilities)
-        self.scheduler = LLMScheduler(Fifo())
+        self.scheduler = LLMScheduler(RemainingWork())
         self.lost = []
         self.machines = [Machine(self, number) for number in range(count)]
 

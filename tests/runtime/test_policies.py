@@ -20,6 +20,7 @@ from teola.runtime.policies import (
     Topology,
     make_policy,
 )
+from teola.runtime.policies.remaining_work import WEIGHT
 from teola.runtime.rank import Rank
 from teola.runtime.task import TOKEN_BYTES, Task
 
@@ -229,26 +230,29 @@ def test_throughput_does_not_pass_over_for_ever():
 
 @given(
     queries=st.lists(
-        st.tuples(st.integers(0, 1000), st.integers(1, 6), st.integers(0, 200)),
+        st.tuples(
+            st.integers(0, 1000), st.integers(1, 6), st.integers(0, 200), st.integers(0, 900)
+        ),
         min_size=1,
         max_size=12,
     ),
-    weight=st.sampled_from([0.5, 1.0, 2.0]),
+    weight=st.sampled_from([WEIGHT, 0.5, 1.0, 2.0]),
     budgets=st.lists(st.integers(0, 4), min_size=1, max_size=12),
+    knee=st.integers(0, 3),
 )
-def test_remaining_work_waits_for_a_bounded_time(queries, weight, budgets):
+def test_remaining_work_waits_for_a_bounded_time(queries, weight, budgets, knee):
     """While queries come and batches are taken, a query is overtaken only by those that arrived
-    less than ``left / weight`` after it."""
+    less than ``left / weight`` after it, however wrong the estimate of what is left."""
     policy, tasks = RemainingWork(weight), []
-    for number, (arrived, items, item_ms) in enumerate(sorted(queries)):
-        left = {"left_ms": 5.0 + items * item_ms, "item_ms": float(item_ms)}
+    for number, (arrived, items, item_ms, left_ms) in enumerate(sorted(queries)):
+        left = {"left_ms": float(left_ms), "item_ms": float(item_ms), "knee": knee}
         tasks.append(task(items, query=number, arrived_ms=float(arrived), **left))
         policy.add(tasks[-1])
         batch = policy.next_batch(Budget(budgets[number % len(budgets)])) or []
         served = [part.task for part in batch]
         for one in (one for one in tasks if one.todo and one not in served):
             done = len(one.items) - len(one.todo)
-            bound = (one.rank.left_ms - one.rank.item_ms * done) / weight
+            bound = max(0.0, one.rank.left_ms - one.rank.item_ms * done) / weight
             for other in served:
                 assert other.rank.arrived_ms - one.rank.arrived_ms <= bound + 1 / weight
 

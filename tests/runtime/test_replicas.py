@@ -15,7 +15,7 @@ from teola.runtime.errors import ModuleError
 from teola.runtime.limits import Limits
 from teola.runtime.llm.scheduler import LLMScheduler
 from teola.runtime.llm.task import LLMTask
-from teola.runtime.policies import Fifo
+from teola.runtime.policies import RemainingWork
 from teola.runtime.simulation.clock import pass_time
 from tests.runtime.llm_desk import BLOCK, KEEPS, PLACE, Caller, prompt
 from tests.runtime.workbench import SEARCH, call, now, plan, reply, virtual
@@ -222,7 +222,7 @@ class Fleet:
     """A scheduler before scripted replicas that answer when they are told to."""
 
     def __init__(self, count, **limits):
-        self.scheduler = LLMScheduler(Fifo())
+        self.scheduler = LLMScheduler(RemainingWork())
         self.sent = [[] for _ in range(count)]
         self.replicas = [
             self.scheduler.start(_Scripted(sent), replace(KEEPS, **limits)) for sent in self.sent

@@ -2,12 +2,15 @@
 
 import functools
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from teola.runtime.llm import warm_ups
 from teola.runtime.llm.prefixes import Prefixes
+from teola.runtime.policies import RemainingWork
 from teola.runtime.simulation.clock import pass_time, run_virtually
 from tests.runtime.llm_desk import BLOCK, KEEPS, Desk, prompt
 
@@ -53,6 +56,30 @@ async def test_calls_go_first(desk):
     assert desk.marks == "Ab"
     await desk.answer(0, 1)
     await desk.leave(owner)
+
+
+class NotLookedThrough(RemainingWork):
+    """A queue whose calls nobody goes through."""
+
+    def __iter__(self):
+        raise AssertionError("somebody looked at every call that waits")
+
+
+@desk(max_requests=1)
+async def test_an_offer_costs_the_same_however_much_waits(desk):
+    """Nobody goes through the calls that wait, or through other warm-ups once one is sent."""
+    desk.scheduler.queue.__class__ = NotLookedThrough
+    calls = [await desk.call(prompt((letter, 2))) for letter in "ABCDEF"]
+    owners = [await desk.warm(prompt((letter, 5))) for letter in "GHIJKL"]
+    for number in range(len(calls)):
+        with mock.patch.object(warm_ups, "worth", wraps=warm_ups.worth) as looked_at:
+            await desk.answer(number)
+    assert desk.marks == "ABCDEFg"
+    assert looked_at.call_count == 1
+    desk.scheduler.queue.__class__ = RemainingWork
+    for owner in owners:
+        await desk.leave(owner)
+    await desk.answer(len(calls))
 
 
 @desk(max_requests=1)
