@@ -25,7 +25,8 @@ VLLM_VENV ?= .venv-vllm
 VLLM_READY := $(VLLM_VENV)/.ready
 VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check
 VLLM_DEV := pytest hypothesis
-VLLM_TESTS := tests/vllm tests/engines
+# Tests of PostgreSQL import its client, which is not in that environment, and none of them needs vLLM.
+VLLM_TESTS := tests/vllm tests/engines --ignore-glob='tests/engines/test_postgres*'
 # Tests and benchmarks on a GPU, and those alone, may use an environment that is there already.
 GPU_PYTHON ?=
 GPU_BIN := $(or $(GPU_PYTHON),$(BIN)/python)
