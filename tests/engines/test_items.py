@@ -191,7 +191,7 @@ def test_a_death_in_the_middle_of_a_batch_is_told_and_a_new_engine_gives_the_sam
     before = work.ask(mortal, work.items)
 
     async def die():
-        batch = [work.request(work.many(mortal.capabilities.max_items))] * 4
+        batch = [work.request(work.many(mortal.capabilities.max_items))] * 40  # not done at once
         running = asyncio.create_task(mortal.handle.run(batch))
         await asyncio.sleep(0)
         mortal.kill()
