@@ -100,5 +100,5 @@ async def _ended(connection: Connection) -> None:
             await said.wait()
         finally:
             loop.remove_reader(number)
-        with suppress(Error):
+        with suppress(Error):  # one that has ended says so here, and is closed then
             await connection.execute("")
