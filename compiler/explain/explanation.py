@@ -140,6 +140,15 @@ class RunFact:
     modules: Mapping[str, Compared]
     primitives: Mapping[str, Compared]
 
+    def to_json(self) -> dict[str, Any]:
+        """One JSON object with every field, and the errors; milliseconds and shares rounded."""
+        plain = asdict(self)
+        plain["total"]["error"] = self.total.error
+        for name, one in self.modules.items():
+            plain["modules"][name]["error"] = one.error
+        rounded: dict[str, Any] = _rounded(plain)
+        return rounded
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -166,9 +175,7 @@ class Explanation:
             told["gain_ms"] = story.gain_ms
             told["first_token_gain_ms"] = story.first_token_gain_ms
         if self.run is not None:
-            plain["run"]["total"]["error"] = self.run.total.error
-            for name, one in self.run.modules.items():
-                plain["run"]["modules"][name]["error"] = one.error
+            plain["run"] = self.run.to_json()
         rounded: dict[str, Any] = _rounded(plain)
         return rounded
 

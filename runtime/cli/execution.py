@@ -23,7 +23,7 @@ from teola.runtime.cli.progress import open_progress
 from teola.runtime.cli.report import report
 from teola.runtime.cli.state import RunState
 from teola.runtime.cli.terminal import is_terminal, write_now
-from teola.runtime.cli.watching import show_timeline, watched
+from teola.runtime.cli.watching import predicted_run, show_timeline, watched
 from teola.runtime.errors import RunError
 from teola.runtime.events import RunFinished
 from teola.runtime.observing.timeline import WorkLog
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """How a run is to be made and shown; ``profile`` is what its timeline is predicted with."""
+    """How a run is to be made and shown; ``profile`` is what it is predicted with."""
 
     share: bool = True
     seed: int = 0
@@ -102,7 +102,9 @@ def write_result(result: RunResult, plan: Plan, wishes: Wishes, display: RunDisp
     """Write the outputs to their streams, or everything as one JSON object."""
     display.progress.stop()
     if wishes.as_json:
-        write_now(json.dumps(result.to_json(), ensure_ascii=False, indent=2) + "\n")
+        found = predicted_run(result, wishes.profile)
+        data = {**result.to_json(), "predicted": found and found.to_json()}
+        write_now(json.dumps(data, ensure_ascii=False, indent=2) + "\n")
     else:
         display.finish(result[display.answer.name])
     outputs = not (wishes.quiet or wishes.as_json)

@@ -71,7 +71,8 @@ def run(
         bool,
         typer.Option(
             "--json",
-            help="Write one JSON object: outputs, run_id, plan, timeline, usage, warnings.",
+            help="Write one JSON object: outputs, run_id, plan, timeline, usage, warnings, and the "
+            "prediction beside what was measured.",
             show_default=False,
         ),
     ] = False,

@@ -27,6 +27,7 @@ from teola.runtime.cli.simulate_options import (
     Assume,
     Deviation,
     Files,
+    MaxQueries,
     MaxWait,
     MostReplicas,
     NoShare,
@@ -77,6 +78,7 @@ def simulate(
     seed: Seed = 0,
     policy: Policy = None,
     max_wait: MaxWait = None,
+    max_queries: MaxQueries = None,
     assume: Assume,
     spread: Deviation = 0.5,
     same: Same,
@@ -134,6 +136,7 @@ def simulate(
             profile=profile,
             policy=DEFAULT_POLICY if policy is None else policy,
             max_wait_s=max_wait,
+            max_queries=max_queries,
             share=not no_share,
         )
         counts, objectives = read_replicas(replicas), read_objectives(slo, names)

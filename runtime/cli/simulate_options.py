@@ -71,6 +71,17 @@ MaxWait = Annotated[
         help="What has waited for so long on an engine goes next, whatever the policy says.",
     ),
 ]
+MaxQueries = Annotated[
+    int | None,
+    typer.Option(
+        "--max-queries",
+        metavar="N",
+        min=1,
+        help="How many queries may be in at once; one more is refused and counted as a failure. "
+        "Default: any number.",
+        show_default=False,
+    ),
+]
 Assume = Annotated[
     list[str],
     typer.Option(

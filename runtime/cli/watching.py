@@ -92,7 +92,7 @@ def show_timeline(
     title: str = "Timeline",
 ) -> None:
     """Write the chart of a run to ``console``."""
-    predicted = _predicted(result, profile)
+    predicted = predicted_run(result, profile)
     ascii_only = console.options.ascii_only
     chart = gantt(timeline, predicted, Paper(min(console.width, READING_WIDTH), ascii_only))
     summary = f"{title}: {_summary(timeline, predicted)}"
@@ -109,13 +109,14 @@ def show_timeline(
         )
 
 
-def _predicted(result: RunResult, profile: Path | None) -> RunFact | None:
+def predicted_run(result: RunResult, profile: Path | None) -> RunFact | None:
+    """Predicted beside measured; None where the sizes are too large to predict."""
     if result.plan is None:
         return None
     try:
         return result.predicted(profile)
     except CompileError:
-        return None  # too large to predict: what was measured can be shown all the same
+        return None  # what was measured can be shown all the same
 
 
 def _summary(timeline: Timeline, predicted: RunFact | None) -> str:

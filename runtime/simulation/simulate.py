@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from teola.compiler.cost.profile import Profiles, load_profiles
 from teola.compiler.graph.pgraph import PGraph, Region
@@ -32,6 +33,7 @@ def simulate(
     profile: Path | None = None,
     policy: str = DEFAULT_POLICY,
     max_wait_s: float | None = None,
+    max_queries: int | None = None,
     share: bool = True,
     replicas: Mapping[str, int] | None = None,
     observers: Sequence[Observer] = (),
@@ -41,21 +43,23 @@ def simulate(
     Runner, graph scheduler, engine schedulers and policies are those of real runs; engines take the
     time that ``profile`` and the shipped profiles say. Work that is done here (cutting documents,
     rendering prompts) is really done and takes no virtual time. ``replicas`` (engine -> how many)
-    counts before what the plan says; ``observers`` see what the engine pool does. Equal arguments
-    give equal reports. Must not be called where an event loop runs.
+    counts before what the plan says; ``policy``, ``max_wait_s``, ``max_queries`` are those of the
+    ``EnginePool``, ``observers`` see what it does. Equal arguments give equal reports. Must not be
+    called where an event loop runs.
 
     Raises:
         InputError: there are no arrivals, an input cannot be made up, or ``replicas`` names no
             engine.
         CompileError: the profile cannot be read.
         UnsupportedError: an engine is of a kind that cannot be simulated.
-        RunError: there is no such policy.
+        RunError: there is no such policy, or ``max_queries`` is below 1.
     """
     return simulate_together(
         [Application(plan, workload)],
         profile=profile,
         policy=policy,
         max_wait_s=max_wait_s,
+        max_queries=max_queries,
         share=share,
         replicas=replicas,
         observers=observers,
@@ -68,6 +72,7 @@ def simulate_together(
     profile: Path | None = None,
     policy: str = DEFAULT_POLICY,
     max_wait_s: float | None = None,
+    max_queries: int | None = None,
     share: bool = True,
     replicas: Mapping[str, int] | None = None,
     observers: Sequence[Observer] = (),
@@ -88,8 +93,9 @@ def simulate_together(
             raise InputError(f"a simulation needs arrivals: {one.name or one.plan.name} has none")
     apart = told_apart(applications)
     stand_ins = simulated(apart, profile, replicas or {})
-    simulation = _Simulation(apart, stand_ins, policy, max_wait_s, share, load_profiles(profile))
-    return run_virtually(simulation.run(observers))
+    simulation = _Simulation(apart, stand_ins, policy, share, load_profiles(profile))
+    settings = {"policy": policy, "max_wait_s": max_wait_s, "max_queries": max_queries}
+    return run_virtually(simulation.run(observers, settings))
 
 
 class _Simulation:
@@ -98,12 +104,10 @@ class _Simulation:
         applications: Sequence[Application],
         stand_ins: Sequence[Plan],
         policy: str,
-        max_wait_s: float | None,
         share: bool,
         profiles: Profiles,
     ) -> None:
-        self.applications, self.share = applications, share
-        self.policy, self.max_wait_s = policy, max_wait_s
+        self.applications, self.policy, self.share = applications, policy, share
         self.watch = Watch({one.name: _main_calls(one.plan.graph) for one in applications})
         alone = len(applications) == 1
         self.crowds = [
@@ -112,8 +116,8 @@ class _Simulation:
         ]
         self.rough = rough([one.plan.graph for one in applications], profiles)
 
-    async def run(self, observers: Sequence[Observer]) -> Report:
-        async with EnginePool(policy=self.policy, max_wait_s=self.max_wait_s) as pool:
+    async def run(self, observers: Sequence[Observer], settings: Mapping[str, Any]) -> Report:
+        async with EnginePool(**settings) as pool:
             for observer in (self.watch, *observers):
                 pool.observe(observer)
             async with asyncio.TaskGroup() as crowds:

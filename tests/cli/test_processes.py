@@ -114,6 +114,18 @@ def test_json_has_a_timeline_of_every_module(workflow):
     assert written["usage"]["requests"] == 1
 
 
+def test_json_has_predicted_beside_measured(workflow):
+    """In total, of each module and primitive; what was measured is what the timeline has."""
+    written = json.loads(call("run", workflow, *QUESTION, "--json").stdout)
+    predicted, timeline = written["predicted"], written["timeline"]
+    assert {entry["module"] for entry in timeline} >= set(predicted["modules"]) >= {"answer"}
+    for one in (predicted["total"], *predicted["modules"].values()):
+        assert one["predicted_ms"] > 0
+        assert one["error"] == pytest.approx(one["predicted_ms"] / one["measured_ms"] - 1, abs=0.1)
+    ended_ms = 1000 * max(entry["ended_s"] for entry in timeline)
+    assert predicted["total"]["measured_ms"] == pytest.approx(ended_ms, abs=0.1)
+
+
 def test_on_a_terminal_the_answer_follows_the_progress(workflow):
     """Table, answer and sources stand below each other, each whole."""
     screen, terminal = pty.openpty()

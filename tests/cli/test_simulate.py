@@ -41,6 +41,14 @@ def test_it_prints_a_table(teola_command):
     assert lines[-1] == "bottleneck: llm"
 
 
+def test_a_door_refuses_who_comes_while_it_is_full(teola_command):
+    """One query at a time: the others are refused, and counted as failures."""
+    done = teola_command("simulate", *LIGHT, "--max-queries", "1", "--json")
+    found = json.loads(done.stdout)
+    assert found["failures"] == {"overloaded": 20 - found["done"]}
+    assert 1 <= found["done"] < 20
+
+
 def test_json_has_everything_but_the_queries(teola_command):
     """One object."""
     done = teola_command("simulate", *LIGHT, "--json", "--policy", "fifo", "-O0")

@@ -86,6 +86,23 @@ async def test_warm_ups_are_counted_by_what_became_of_them(bench):
 
 
 @virtual
+async def test_a_warm_up_whose_query_ends_before_its_call_is_wasted(bench):
+    """Its passages are still being scored when the query is cancelled."""
+    metrics = watch(bench)
+    async with bench.runner(asking()) as runner:
+        running = asyncio.ensure_future(runner.run(**INPUTS))
+        await pass_time(0.5)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        found = Scrape(metrics)
+    outcomes = {
+        name: found.value("teola_warm_ups_total", engine="llm", outcome=name)
+        for name in ("sent", "used", "wasted")
+    }
+    assert outcomes == {"sent": 1, "used": 0, "wasted": 1}
+
+
+@virtual
 async def test_errors_are_counted_by_code(bench):
     """A failed item and a cancelled query; the engine's failure has its kind."""
     bench.prepared.append(lambda spy: spy.spoil(0) if spy.kind == "llm" else None)

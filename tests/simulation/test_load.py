@@ -26,6 +26,17 @@ def test_one_server_waits_as_an_m_d_1_queue(tmp_path, load, policy):
     assert report.latency.mean == pytest.approx(engine.queued.mean + 1)
 
 
+def test_a_door_turns_away_what_erlang_says(tmp_path):
+    """One place and Poisson arrivals: of those that come while it is taken, rho / (1 + rho) of all
+    (Erlang's loss formula), each is refused, and nobody waits."""
+    workload = Workload(poisson(0.5, 6000, seed=1), ONE_TEXT)
+    costs = profile(tmp_path, ONE_SECOND)
+    report = simulate(embedding(), workload, profile=costs, share=False, max_queries=1)
+    assert report.failures["overloaded"] / 6000 == pytest.approx(0.5 / 1.5, rel=0.05)
+    assert report.done + report.failures["overloaded"] == 6000
+    assert report.latency.most == pytest.approx(1)
+
+
 def test_utilisation_adds_up(tmp_path):
     """Busy time is the time of all batches, and its share of the whole time is the utilisation."""
     workload = Workload(poisson(0.5, 400), ONE_TEXT)
