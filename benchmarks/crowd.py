@@ -13,12 +13,13 @@ of the queue.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import math
 import resource
 import time
 import tracemalloc
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -28,9 +29,13 @@ from benchmarks.report import save, spread
 from teola.compiler.api import compile_workflow
 from teola.compiler.plan import Plan
 from teola.runtime.collector import rare_collection
-from teola.runtime.errors import Place
+from teola.runtime.engines.protocol import Capabilities, Generate, TokenEvent
+from teola.runtime.errors import ModuleError, Place
 from teola.runtime.limits import Limits
-from teola.runtime.policies import POLICIES, Budget, Policy
+from teola.runtime.llm.replica import LLMReplica
+from teola.runtime.llm.scheduler import LLMScheduler
+from teola.runtime.llm.task import LLMTask
+from teola.runtime.policies import POLICIES, Budget, Policy, RemainingWork
 from teola.runtime.rank import Rank
 from teola.runtime.simulation import Workload, simulate
 from teola.runtime.task import Task
@@ -48,13 +53,14 @@ PLACE = Place("crowd", "module", 0, "primitive", "engine")
 
 
 def main() -> None:
-    """Measure both."""
+    """Measure all."""
     figures: dict[str, Any] = {"queries": QUERIES, "target KiB a query": 60}
     for tokens in PASSAGES:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
             for name, figure in fresh.submit(memory, tokens).result().items():
                 figures[f"{name}, passages of {tokens} tokens"] = figure
     figures.update(decisions())
+    figures.update(calls())
     save("crowd", figures)
 
 
@@ -130,6 +136,76 @@ def _decision_us(policy: Policy, waiting: int) -> float:
         for _ in batch:
             policy.add(next(coming))
     return (time.process_time() - begin) / taken * 1e6
+
+
+def calls() -> dict[str, Any]:
+    """Microseconds from a call that ends to the next one that is sent, where so many calls wait, of
+    which every four begin alike, for an LLM that runs 16 at once and keeps prefixes."""
+    found = {n: [asyncio.run(_call_us(n)) for _ in range(REPEATS)] for n in QUEUES[:-1]}
+    figures: dict[str, Any] = {}
+    for waiting, costs in found.items():
+        figures[f"microseconds a call, {waiting} waiting"] = spread(costs, 2)
+    least = [min(costs) for costs in found.values()]
+    growth = math.log(QUEUES[-2]) / math.log(QUEUES[0])
+    figures[f"growth of a call (logarithm: {growth:g})"] = round(least[-1] / least[0], 2)
+    return figures
+
+
+async def _call_us(waiting: int) -> float:
+    scheduler, llm = LLMScheduler(RemainingWork()), _AtOnce(DECISIONS)
+    for number in range(waiting + DECISIONS):
+        prompt = [number // 4 % 1000, *([number] * 63)]
+        task = LLMTask(prompt, 16, False, PLACE, Limits(), llm)
+        task.rank = Rank(number, float(number), 1, 1000.0 * (number * 7919 % 13), 100.0)
+        scheduler.submit(task)
+    gc.collect()
+    begin = time.process_time()
+    llm.replica = scheduler.start(llm, llm.capabilities)
+    await llm.answered.wait()
+    seconds = time.process_time() - begin
+    await scheduler.close()
+    return seconds / llm.ended * 1e6
+
+
+class _AtOnce:
+    """An LLM that answers in one event, and the caller of its calls; until ``enough`` were."""
+
+    capabilities = Capabilities(
+        kv_tokens=1 << 30, max_requests=16, context=1 << 20, prefix_cache=True, block_tokens=16
+    )
+
+    def __init__(self, enough: int) -> None:
+        self.enough, self.ended = enough, 0
+        self.answered = asyncio.Event()
+        self.replica: LLMReplica | None = None
+
+    async def submit(self, requests: Sequence[Generate]) -> None:
+        """Answer, unless that is enough."""
+        if self.replica is not None and not self.answered.is_set():
+            self.replica.events([TokenEvent(one.id, (1,), "stop") for one in requests])
+
+    async def abort(self, ids: Sequence[str]) -> None:
+        """Nothing runs."""
+
+    def attempt(self) -> None:
+        """See ``Call``."""
+
+    def started(self) -> None:
+        """See ``Call``."""
+
+    def event(self, event: TokenEvent) -> None:
+        """A call has ended."""
+        self.ended += 1
+        if self.ended == self.enough:
+            self.answered.set()
+
+    def left(self) -> bool:
+        """See ``Call``."""
+        return False
+
+    def failed(self, error: ModuleError) -> None:
+        """See ``Call``."""
+        raise error
 
 
 def _tasks(count: int) -> Iterable[Task]:

@@ -57,9 +57,10 @@ class Case:
     llms: int = 1
 
 
+_, MEDIUM, _ = WORKLOADS
 CASES = (
     *(Case(one.name, one) for one in WORKLOADS),
-    *(Case(f"{one.name}, two LLMs", one, llms=2) for one in WORKLOADS),
+    Case("medium, two LLMs", MEDIUM, llms=2),
     *(Case(f"{one.name}, naive", one, ("naive_rag",)) for one in WORKLOADS),
     *(Case(f"{one.name}, naive and advanced", one, BOTH) for one in WORKLOADS),
 )

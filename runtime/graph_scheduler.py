@@ -33,7 +33,7 @@ from teola.runtime.work.items import (
     run_items,
     tell_progress,
 )
-from teola.runtime.work.text import run_text
+from teola.runtime.work.text import CallSettings, run_text
 from teola.runtime.work.warm import run_warm
 
 MOST_TOGETHER = 64
@@ -57,6 +57,7 @@ class GraphScheduler:
         self.pool, self.blueprint, self.engines, self.share = pool, blueprint, engines, share
         self.seed = seed
         self.contexts: dict[str, TaskContext] = {}
+        self.calls: dict[str, CallSettings] = {}
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time
         self.ready = pool.turn.ready
@@ -177,12 +178,13 @@ class GraphScheduler:
             kind = FORMS.get(prepared.form, PrimitiveRun)
         run = kind(prepared, scope, sources, key, self)
         run.home = self.engines.get(prepared.place.engine or "")
+        runs = scope.runs
         run.upstream = tuple(
             [
                 (index, before)
                 for index, wire in enumerate(prepared.wires)
                 if wire.ref is not None
-                and (before := scope.runs.get(wire.ref.node)) is not None
+                and (before := runs.get(wire.ref.node)) is not None
                 and not before.over
             ]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -15,8 +16,14 @@ _text = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":
 
 def digest(*parts: bytes) -> Key:
     """One key from parts; their lengths are part of it, so that no two lists of parts are one."""
-    lengths = repr(list(map(len, parts))).encode()
-    return blake2b(b"".join((lengths, *parts)), digest_size=SIZE).digest()
+    head = _lengths(*map(len, parts))
+    return blake2b(b"".join((head, *parts)), digest_size=SIZE).digest()
+
+
+@lru_cache(maxsize=1024)
+def _lengths(*lengths: int) -> bytes:
+    """Few lists of lengths are ever seen: keys have one length, names are those of plans."""
+    return repr(list(lengths)).encode()
 
 
 def of_port(key: Key, port: str) -> Key:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from teola.compiler.graph.operations import OPERATIONS
 from teola.runtime.engines.protocol import Failure, Request
 from teola.runtime.policies import Policy, Slice
 
+if TYPE_CHECKING:
+    from teola.runtime.task import Task
 
-@dataclass(frozen=True, slots=True)
-class Sent(Slice):
+
+class Sent(NamedTuple):
     """A slice as it was sent: for one attempt of its task."""
 
+    task: Task
+    indices: tuple[int, ...]
     generation: int
 
     @staticmethod
@@ -43,7 +46,7 @@ class Sent(Slice):
 
     def only(self, indices: Sequence[int]) -> Sent:
         """Some of its items."""
-        return replace(self, indices=tuple(indices))
+        return self._replace(indices=tuple(indices))
 
     def deliver(
         self,
@@ -63,7 +66,7 @@ class Sent(Slice):
             queue.put_back(self.task)
 
 
-def count(batch: Sequence[Slice]) -> int:
+def count(batch: Sequence[Sent]) -> int:
     """The items of a batch."""
     return sum(len(part.indices) for part in batch)
 

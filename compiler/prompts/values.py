@@ -44,10 +44,10 @@ def enter(value: object, name: str) -> Any:
     Raises:
         PromptError: ``value`` of variable ``name`` is, or holds, something that is not plain data.
     """
-    if value is None or isinstance(value, bool):
+    if type(value) is str or value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return value if type(value) is str else str.__str__(value)
+        return str.__str__(value)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+NOTHING: Mapping[str, Any] = {}
+"""What items without a common part have in common; never changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,7 @@ class Capabilities:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A slice of one task: ``items`` of ``operation`` with what they have in common.
 
     operation -> items, common -> one result an item
@@ -78,7 +80,7 @@ class Request:
 
     operation: str
     items: Sequence[Any]
-    common: Mapping[str, Any] = field(default_factory=dict)
+    common: Mapping[str, Any] = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,7 @@ class BatchEngine(Engine, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
+class Sampling(NamedTuple):
     """How tokens are chosen: greedily, unless ``temperature`` is more than 0. An answer ends before
     the first of the texts in ``stop``; the same ``seed`` gives the same tokens. The engine tells
     the chances of so many likeliest ones at each step (``logprobs``; 0: of none)."""
@@ -155,8 +156,7 @@ class Grammar:
     choices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Generate:
+class Generate(NamedTuple):
     """One LLM request: ``tokens`` of the whole prompt, at most ``max_tokens`` new ones.
 
     ``warm``: only the prompt's KV is wanted, for requests that begin alike; the engine says so in
@@ -188,8 +188,7 @@ grammar allows and before any sampling, with the logarithms of their probabiliti
 """
 
 
-@dataclass(frozen=True, slots=True)
-class TokenEvent:
+class TokenEvent(NamedTuple):
     """New ``tokens`` of request ``id``; the last event has a ``finish_reason`` (stop, length) or a
     ``failure``. The end-of-sequence token is not among ``tokens``. ``text``: what an engine says
     that speaks in text; ``tokens`` only count then, or are empty. ``cached``: tokens of the prompt

@@ -64,7 +64,9 @@ class Scope:
 
     def source(self, ref: Ref) -> Source:
         """A reference, looked up."""
-        return Source(self.cell(ref), ref.fields, ref.stream, ref.default)
+        run = self.runs.get(ref.node)
+        cell = run.cells[ref.port] if run is not None else self.cell(ref)
+        return Source(cell, ref.fields, ref.stream, ref.default)
 
 
 def source_key(source: Source) -> Key | None:

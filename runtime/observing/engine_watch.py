@@ -22,7 +22,7 @@ from teola.runtime.observing.observations import (
 from teola.runtime.observing.observers import Observers
 
 if TYPE_CHECKING:
-    from teola.runtime.policies import Slice
+    from teola.runtime.sent import Sent
 
 
 Keys: TypeAlias = tuple[PrimitiveKey, ...]
@@ -121,7 +121,7 @@ class EngineWatch:
         """The load has changed."""
         self.observers.tell(Load(self.facts, _now(), waiting, running, kv_tokens))
 
-    def open(self, batch: Sequence[Slice], waiting: int) -> OpenBatch:
+    def open(self, batch: Sequence[Sent], waiting: int) -> OpenBatch:
         """A batch goes to the engine; so many tasks still wait."""
         self.load(waiting, len(batch))
         parts = (

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from teola.runtime.task import Task
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """What an engine can take now: ``items``, and ``tokens`` of them (None: not counted). Where
     ``lone``, an item that has more tokens goes, too, but with no other."""
 
@@ -21,8 +19,7 @@ class Budget:
     lone: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(NamedTuple):
     """Some items of one task: their indices in it."""
 
     task: Task

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from teola.compiler.graph.pgraph import INPUTS, Primitive, Ref
-from teola.runtime.engines.protocol import Grammar, TokenEvent
+from teola.runtime.engines.protocol import Capabilities, Grammar, TokenEvent
 from teola.runtime.engines.tokenizer import Tokenizer
 from teola.runtime.errors import ModuleError
 from teola.runtime.instance.generate import GenerateRun
@@ -24,16 +23,56 @@ LIKELIEST = 20
 """Tokens of a step whose probabilities are asked for: servers tell no more."""
 
 
+class CallSettings(NamedTuple):
+    """What the plan says of the calls of a primitive: ``texts`` are the inputs of its prompt that
+    are texts of the workflow's inputs; ``capabilities`` are those of the engine that it holds for.
+    """
+
+    prompt: Prompt
+    texts: tuple[str, ...]
+    settings: Mapping[str, Any]
+    adapter: str | None
+    ignore_eos: bool
+    capabilities: Capabilities
+
+    @classmethod
+    def of(cls, run: GenerateRun, head: Primitive, engine: PooledEngine) -> CallSettings:
+        """Of a run's primitive; its engine is ready."""
+        settings, truncate = settings_of(head), head.config.get("truncate")
+        limits = [engine.capabilities.context, engine.capabilities.kv_tokens]
+        entries: Any = head.config.get("messages") or ()
+        prompt = Prompt(
+            run.prepared.place,
+            entries,
+            engine.tokenizer(),
+            min((limit for limit in limits if limit), default=0),
+            int(settings.get("max_tokens", 256)),
+            truncate if isinstance(truncate, str) else None,
+        )
+        texts = [
+            name
+            for name, operand in head.inputs.items()
+            if isinstance(operand, Ref) and operand.node == INPUTS and not operand.fields
+        ]
+        ignore_eos = bool(settings.get("ignore_eos", False))
+        return cls(
+            prompt,
+            tuple(texts),
+            settings,
+            adapter_of(head),
+            ignore_eos,
+            engine.capabilities,
+        )
+
+
 def run_text(scheduler: Scheduler, run: GenerateRun, inputs: dict[str, Any]) -> None:
     """Queue the call on its LLM; a long prompt is rendered beside the loop first."""
-    engine, head = run.home, run.prepared.head
-    if engine is None or head is None:
-        raise ModuleError(run.prepared.place, "its engine is not declared")
-    prompt = _prompt(run, head, engine)
-    texts = _texts(head, inputs)
+    call = _call(scheduler, run)
+    prompt = call.prompt
+    texts = {name: inputs[name] for name in call.texts if isinstance(inputs.get(name), str)}
     found = prompt.at_once(inputs)
     if found is not None:
-        _queue(scheduler, run, engine, head, inputs, 0.0, found)
+        _queue(scheduler, run, call, inputs, 0.0, found)
         run.text_tokens = prompt.tokens_of(texts)
         return
     began_s = scheduler.loop.time()
@@ -41,62 +80,54 @@ def run_text(scheduler: Scheduler, run: GenerateRun, inputs: dict[str, Any]) -> 
     def rendered(made: tuple[Rendered, dict[str, int]]) -> None:
         found, run.text_tokens = made
         spent_s = scheduler.loop.time() - began_s
-        _queue(scheduler, run, engine, head, inputs, spent_s, found)
+        _queue(scheduler, run, call, inputs, spent_s, found)
 
     beside(scheduler, run, lambda: (prompt.fitted(inputs), prompt.tokens_of(texts)), rendered)
 
 
-def _texts(head: Primitive, inputs: Mapping[str, Any]) -> dict[str, str]:
-    """The texts of a prompt that are inputs of the workflow."""
-    given = {
-        name
-        for name, operand in head.inputs.items()
-        if isinstance(operand, Ref) and operand.node == INPUTS and not operand.fields
-    }
-    return {name: inputs[name] for name in given if isinstance(inputs.get(name), str)}
+def _call(scheduler: Scheduler, run: GenerateRun) -> CallSettings:
+    engine, found = _engine(run), scheduler.calls.get(run.prepared.id)
+    if found is None or found.capabilities is not engine.capabilities:  # it has started again
+        head = run.prepared.head
+        if head is None:
+            raise ModuleError(run.prepared.place, "it has no prompt")
+        found = scheduler.calls[run.prepared.id] = CallSettings.of(run, head, engine)
+    return found
 
 
-def _prompt(run: GenerateRun, head: Primitive, engine: PooledEngine) -> Prompt:
-    limits = [engine.capabilities.context, engine.capabilities.kv_tokens]
-    truncate = head.config.get("truncate")
-    entries: Any = head.config.get("messages") or ()
-    return Prompt(
-        run.prepared.place,
-        entries,
-        engine.tokenizer(),
-        min((limit for limit in limits if limit), default=0),
-        _max_tokens(head),
-        truncate if isinstance(truncate, str) else None,
-    )
+def _engine(run: GenerateRun) -> PooledEngine:
+    if run.home is None:
+        raise ModuleError(run.prepared.place, "its engine is not declared")
+    return run.home
 
 
 def _queue(
     scheduler: Scheduler,
     run: GenerateRun,
-    engine: PooledEngine,
-    head: Primitive,
+    call: CallSettings,
     inputs: dict[str, Any],
     spent_s: float,
     prompt: Rendered,
 ) -> None:
+    engine = _engine(run)
     run.prompt_tokens = run.item_count = len(prompt.tokens)
-    work = _TextWork(scheduler, run, engine.tokenizer(), inputs)
+    work = _TextWork(scheduler, run, call.prompt.tokenizer, inputs)
     work.attempt()
     if run.over:
         return
     task = LLMTask(
         prompt.tokens,
-        _max_tokens(head),
-        bool(settings_of(head).get("ignore_eos", False)),
+        call.prompt.max_tokens,
+        call.ignore_eos,
         run.prepared.place,
         run.prepared.limits,
         work,
-        adapter_of(head),
+        call.adapter,
     )
     task.spent_s, task.origin, task.rank = spent_s, run, rank_of(run)
-    task.sampling = sampling_of(run, settings_of(head), scheduler.seed)
+    task.sampling = sampling_of(run, call.settings, scheduler.seed)
     if run.weighed:
-        task.sampling = replace(task.sampling, logprobs=LIKELIEST)
+        task.sampling = task.sampling._replace(logprobs=LIKELIEST)
     task.grammar = _grammar(run, engine)
     if not engine.capabilities.takes_tokens:
         task.messages = prompt.messages
@@ -112,10 +143,6 @@ def _grammar(run: GenerateRun, engine: PooledEngine) -> Grammar | None:
         return None
     name = "choices" if grammar.json_schema is None else "json_schema"
     return grammar if name in engine.capabilities.grammars else None
-
-
-def _max_tokens(head: Primitive) -> int:
-    return int(settings_of(head).get("max_tokens", 256))
 
 
 class _TextWork:

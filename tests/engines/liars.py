@@ -7,7 +7,7 @@ suite on them, and on two that are honest.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from teola.runtime.engines.fakes.llm import BLOCK_TOKENS, FakeLLM
@@ -29,7 +29,7 @@ class Restless(FakeLLM):
     """Takes the beginning of an answer for a part of the question."""
 
     def _begin(self, request):
-        return super()._begin(replace(request, tokens=(*request.tokens, 7)))
+        return super()._begin(request._replace(tokens=(*request.tokens, 7)))
 
 
 class Unruly(FakeLLM):
@@ -37,7 +37,7 @@ class Unruly(FakeLLM):
 
     def _begin(self, request):
         return super()._begin(
-            replace(request, grammar=None, sampling=replace(request.sampling, stop=()))
+            request._replace(grammar=None, sampling=request.sampling._replace(stop=()))
         )
 
 

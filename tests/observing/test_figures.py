@@ -118,7 +118,7 @@ def waits(bench, seconds):
     """Let the LLM say that its calls have waited in it for so long."""
 
     def change(events):
-        return [replace(one, waited_s=seconds) if one.finish_reason else one for one in events]
+        return [one._replace(waited_s=seconds) if one.finish_reason else one for one in events]
 
     bench.prepared.append(lambda spy: setattr(spy, "on_events", change))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -99,7 +99,7 @@ class _FailingCalls:
     def _cut(self, event: TokenEvent) -> Iterator[TokenEvent]:
         while len(event.tokens) > self.tokens:
             yield TokenEvent(event.id, event.tokens[: self.tokens], chances=event.chances)
-            event = replace(event, tokens=event.tokens[self.tokens :], chances=())
+            event = event._replace(tokens=event.tokens[self.tokens :], chances=())
         yield event
 
     def _heard(self, event: TokenEvent) -> TokenEvent:

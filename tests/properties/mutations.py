@@ -350,7 +350,7 @@ def _(patch: Patch) -> None:
     request = Sent.request.fget
 
     def first(part: Sent) -> Request:
-        return replace(request(part), items=part.task.items[: len(part.indices)])
+        return request(part)._replace(items=part.task.items[: len(part.indices)])
 
     patch.setattr(Sent, "request", property(first))
 

@@ -7,7 +7,6 @@ import logging
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -166,7 +165,7 @@ class PostgresStore(CollectionStore):
         items = request.items
         size = max(MIN_ITEMS, -(-len(items) // self._connections))
         parts = [
-            partial(self._found, request=replace(request, items=items[at : at + size]))
+            partial(self._found, request=request._replace(items=items[at : at + size]))
             for at in range(0, max(1, len(items)), size)
         ]
         try:
@@ -205,7 +204,7 @@ class PostgresStore(CollectionStore):
         if not collection.filled or request.common["top_k"] < 1:
             return collection.version, [bad or [] for bad in problems]
         fine = [one for one, bad in zip(items, problems, strict=True) if bad is None]
-        asked = replace(request, items=fine)
+        asked = request._replace(items=fine)
         found = iter(await found_by(connection, collection, asked, self._settings))
         return collection.version, [bad or next(found) for bad in problems]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 from zlib import crc32
@@ -45,7 +45,7 @@ class Answers:
         begun = len(request.tokens) - len(prompt)
         if not begun:
             return self._whole(request)
-        whole = self._whole(replace(request, tokens=prompt, max_tokens=request.max_tokens + begun))
+        whole = self._whole(request._replace(tokens=prompt, max_tokens=request.max_tokens + begun))
         tokens = whole.tokens[begun:]
         points = sorted({1, *(point - begun for point in whole.points if point > begun)})
         return Answer(tokens, points if tokens else (), whole.finish_reason)

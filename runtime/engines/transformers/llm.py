@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -231,10 +231,10 @@ class TransformersLLM:
         if event.finish_reason is not None:
             text += stops.finish()
         if not stops.found:
-            return replace(event, text=text)
+            return event._replace(text=text)
         if self._running.pop(event.id, None) and self._generation is not None:
             self._generation.cancel(event.id)
-        return replace(event, finish_reason="stop", text=text)
+        return event._replace(finish_reason="stop", text=text)
 
     def _ends(self, request: Generate) -> frozenset[int]:
         if request.ignore_eos or self._generation is None:
@@ -258,7 +258,7 @@ def _with_enough_steps(request: Generate) -> Generate:
     """A prompt's pages are kept for others after its first step, if it does not end with it."""
     if not request.warm:
         return request
-    return replace(request, max_tokens=WARM_TOKENS, ignore_eos=True, stream=False)
+    return request._replace(max_tokens=WARM_TOKENS, ignore_eos=True, stream=False)
 
 
 def _drop(_events: Sequence[TokenEvent]) -> None:
