@@ -1,6 +1,7 @@
 """Policies under load, in simulation: mean, p50 and p99 of each at 30, 60, 75 and 90 % of what the
 engines can do, for the workloads of evaluation.md, and the chain (-O0, throughput) beside them:
-advanced_rag alone, naive_rag alone, both on the same engines, and two replicas of the LLM.
+advanced_rag alone, and with naive_rag on the same engines; the short one also naive_rag alone,
+and the medium one with two replicas of the LLM.
 
 One replica an engine, Poisson arrivals, lengths log-normal (sigma 0.5), every query with documents
 of its own; nothing times out. Figures are of the queries of all seeds together. What the engines
@@ -57,11 +58,11 @@ class Case:
     llms: int = 1
 
 
-_, MEDIUM, _ = WORKLOADS
+SHORT, MEDIUM, _ = WORKLOADS
 CASES = (
     *(Case(one.name, one) for one in WORKLOADS),
     Case("medium, two LLMs", MEDIUM, llms=2),
-    *(Case(f"{one.name}, naive", one, ("naive_rag",)) for one in WORKLOADS),
+    Case("short, naive", SHORT, ("naive_rag",)),
     *(Case(f"{one.name}, naive and advanced", one, BOTH) for one in WORKLOADS),
 )
 

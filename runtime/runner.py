@@ -238,6 +238,8 @@ class Runner:
 
     async def _bind(self, inputs: dict[str, Any], deadline: float | None) -> BoundInputs:
         check_names(self.plan, inputs)
+        if deadline is None:
+            return await bind_inputs(self.plan, inputs)
         clock = asyncio.timeout_at(deadline)
         try:
             async with clock:
