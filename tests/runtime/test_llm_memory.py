@@ -1,12 +1,14 @@
 """An LLM that runs out of memory: it takes fewer calls at once, and none of them is lost."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teola.runtime.engines.protocol import Failure, TokenEvent
+from teola.runtime.engines.protocol import Failure, Generate, TokenEvent
+from teola.runtime.engines.transformers.llm import Running, TransformersLLM
 from teola.runtime.errors import ModuleError, StreamInterrupted, TaskTimeout
 from teola.runtime.events import TextDelta
 from teola.runtime.item_budget import RECOVERY
@@ -319,3 +321,15 @@ async def test_an_engine_that_raises_for_memory_says_so_of_its_calls(bench):
         results = await asyncio.gather(*(runner.run(q=f"q{n}") for n in range(4)))
     assert [result["out"] for result in results] == [reply(f"q{n}") for n in range(4)]
     assert bench.spy("llm").sizes[:2] == [4, 2]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [("CUDA out of memory. Tried to allocate 2.00 GiB", "memory"), ("bad shapes", "engine")],
+)
+def test_transformers_says_what_its_loop_failed_for(error, kind):
+    """Its loop tells texts."""
+    engine = TransformersLLM({})
+    engine._running["a"] = Running(Generate("a", (1,), 4), None)
+    output = SimpleNamespace(request_id="a", error=error, is_finished=lambda: True)
+    assert engine._event(output).failure == Failure(kind, f"generating failed: {error}")
