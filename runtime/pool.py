@@ -205,8 +205,20 @@ class EnginePool:
             for job in left:
                 job.cancel()
 
+    async def inspect(self) -> list[str]:
+        """What should not be there when no query runs: what `check_integrity` finds and, once what
+        goes on in the background has ended, what engines find when they are asked: requests,
+        pending versions, calls without an answer."""
+        if self.jobs:
+            await asyncio.wait(self.jobs, timeout=CLOSE_S)
+        problems = self.check_integrity()
+        for engine in tuple(self.engines.values()):
+            problems += await engine.inspect()
+        return problems
+
     def check_integrity(self) -> list[str]:
-        """What should not be there when no query runs: leaked tasks, calls, runs."""
+        """What should not be there when no query runs, by our own account: leaked tasks, calls,
+        runs. No engine is asked (``inspect``)."""
         problems = [p for engine in self.engines.values() for p in engine.check_integrity()]
         problems += [
             f"the run {run.prepared.id} is shared, but nobody uses it"

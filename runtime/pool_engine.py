@@ -293,6 +293,14 @@ class PooledEngine:
         await self.calls.close()
         await asyncio.gather(*(replica.close() for replica in self.replicas))
 
+    async def inspect(self) -> list[str]:
+        """What its replicas hold and should not when nothing runs."""
+        return [
+            f"engine {self.name}, replica {replica.number}: {problem}"
+            for replica in tuple(self.replicas)
+            for problem in await replica.inspect()
+        ]
+
     def check_integrity(self) -> list[str]:
         """What should not be there when nothing runs."""
         queues = (*self.batches, self.calls)

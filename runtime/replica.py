@@ -12,6 +12,7 @@ from teola.runtime.circuit import Circuit
 from teola.runtime.engine_scheduler import BatchScheduler
 from teola.runtime.engines.protocol import Capabilities, TokenEvent
 from teola.runtime.hosts import EngineDied, EngineHandle
+from teola.runtime.leftovers import leftovers
 from teola.runtime.llm.replica import LLMReplica
 from teola.runtime.llm.scheduler import LLMScheduler
 from teola.runtime.observing.engine_watch import EngineWatch
@@ -150,6 +151,10 @@ class Replica:
             HostError: it is down, or closed.
         """
         return await self.handle.control(command, arguments)
+
+    async def inspect(self) -> list[str]:
+        """What it holds and should not when nothing runs; nothing is asked while it is down."""
+        return await leftovers(self.handle) if self.ready else []
 
     async def close(self) -> None:
         """Stop."""

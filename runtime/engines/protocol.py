@@ -86,9 +86,9 @@ class Request(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why an item or a request failed, as data. ``kind``: item (it alone is at fault), memory
-    (try a smaller batch), full (not begun, there is no room now: it is put back), died (the engine
-    is no more), engine (anything else). ``after_s``: the engine wants nothing for so many
-    seconds."""
+    (try a smaller batch, or fewer calls at once), full (not begun, there is no room now: it is put
+    back), died (the engine is no more), engine (anything else). ``after_s``: the engine wants
+    nothing for so many seconds."""
 
     kind: str
     message: str

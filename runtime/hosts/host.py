@@ -69,6 +69,11 @@ class Host(ABC):
             raise HostError("the engine has not been started")
         return self._died
 
+    @property
+    def unanswered(self) -> frozenset[int]:
+        """The calls on their way, by number, where they have any."""
+        return frozenset()
+
     def listen(self, emit: Emit) -> None:
         """See `LLMEngine.listen`."""
         self._emit = emit

@@ -26,6 +26,11 @@ class RemoteHost(Host):
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._gone: EngineDied | None = None
 
+    @property
+    def unanswered(self) -> frozenset[int]:
+        """The calls on their way, by number."""
+        return frozenset(self._waiting)
+
     @abstractmethod
     def _post(self, order: Order) -> None:
         """Send ``order`` and return at once; nothing when nobody is there any more."""

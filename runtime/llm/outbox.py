@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from teola.runtime.engines.protocol import Failure, Generate, TokenEvent
+from teola.runtime.faults import failure_of
 from teola.runtime.hosts.errors import EngineDied
 from teola.runtime.llm.pulse import Pulse
 
@@ -50,8 +51,7 @@ class Outbox:
         try:
             await self.engine.submit(requests)
         except Exception as error:  # noqa: BLE001 - whatever an engine raises becomes the calls' error
-            kind = "died" if isinstance(error, EngineDied) else "engine"
-            failure = Failure(kind, f"{type(error).__name__}: {error}")
+            failure = Failure(failure_of(error).kind, f"{type(error).__name__}: {error}")
             if not self.closed:
                 self.told([TokenEvent(one.id, (), failure=failure) for one in requests])
 

@@ -9,6 +9,7 @@ from itertools import count
 from teola.runtime.circuit import Circuit
 from teola.runtime.engines.protocol import Capabilities, Failure, TokenEvent
 from teola.runtime.holds import Holds
+from teola.runtime.llm.call_budget import CallBudget
 from teola.runtime.llm.outbox import Generates, Outbox
 from teola.runtime.llm.prefixes import Prefixes
 from teola.runtime.llm.pulse import Pulse
@@ -19,10 +20,6 @@ from teola.runtime.policies import Budget
 
 REST_S, MOST_REST_S = 0.1, 1.6
 """A replica that is full is offered nothing for so long, twice as long the next time."""
-AHEAD = 8
-"""A replica that orders by itself what waits in it gets one call more for every so many that it
-runs at once, whatever they may take of its KV: it knows better than our account what they do."""
-
 _ids = count(1)
 
 
@@ -31,7 +28,7 @@ class LLMReplica:
     our account of its cache, ``holds`` are those whose prefix it computes. What it may not do any
     more it gives back by ``released``; ``changed`` is called when there is room again, ``lost``
     with the reason when it is no more or hangs. ``suspect`` is who runs on it alone; ``reserved``:
-    it is kept for one."""
+    it is kept for one. ``limit`` is how many it runs at once."""
 
     def __init__(
         self,
@@ -43,7 +40,9 @@ class LLMReplica:
         changed: Callable[[], None],
         failed: Callable[[WarmUp], None],
         lost: Callable[[str], None],
+        limit: CallBudget,
     ) -> None:
+        self.limit = limit
         self.capabilities, self.circuit, self.watch = capabilities, circuit, watch
         self.released, self.changed, self.failed, self.lost = released, changed, failed, lost
         self.running: dict[str, LLMTask | WarmUp] = {}
@@ -68,10 +67,8 @@ class LLMReplica:
         """What it can take now."""
         if self.reserved or self.rests:
             return Budget(0, 0)
-        most = self.capabilities.max_requests
-        if self.capabilities.priority:
-            return Budget(most + -(-most // AHEAD) - len(self.running))
-        return Budget(most - len(self.running), self.free)
+        room = self.limit.items - len(self.running)
+        return Budget(room) if self.capabilities.priority else Budget(room, self.free)
 
     @property
     def free(self) -> int:
@@ -112,6 +109,7 @@ class LLMReplica:
         if self.watch:
             self._tell_sent(task)
         self.running[task.id] = task
+        self.limit.sent(task.id, len(self.running))
         self.pulse.changed()
         self.holds.lead(task)
         self.held += task.tokens
@@ -138,19 +136,26 @@ class LLMReplica:
         for event in events:
             if (task := self.running.get(event.id)) is None:
                 continue
-            if event.failure is not None and event.failure.kind == "died":
-                self.lost(event.failure.message)
+            failure = event.failure
+            if failure is not None and failure.kind == "died":
+                self.lost(failure.message)
                 continue
-            if event.failure is not None and event.failure.kind == "full":
-                self._rest(event.failure.after_s)
-                back += [task] if isinstance(task, LLMTask) else []
-            elif event.failure is not None and event.failure.after_s:
-                self._rest(event.failure.after_s)
-            self._event(task, event)
+            full = failure is not None and failure.kind == "full"
+            if failure is not None and (full or failure.after_s):
+                self._rest(failure.after_s)
+            crowded = self._crowded(event)
+            self._event(task, event, crowded=crowded)
+            if isinstance(task, LLMTask) and (full or crowded):
+                back.append(task)
         if back:
             self.released(back)
 
-    def _event(self, task: LLMTask | WarmUp, event: TokenEvent) -> None:
+    def _crowded(self, event: TokenEvent) -> bool:
+        """Whether there was no memory for a call because others run: it is sent again."""
+        memory = event.failure is not None and event.failure.kind == "memory"
+        return memory and self.limit.crowded(event.id, len(self.running))
+
+    def _event(self, task: LLMTask | WarmUp, event: TokenEvent, *, crowded: bool = False) -> None:
         if self.watch:
             self.watch.event(event)
         if event.tokens or event.finish_reason:
@@ -160,10 +165,13 @@ class LLMReplica:
                 self.prefixes.add(task.marks)
                 self._release(event.id)
         if event.finish_reason is not None or event.failure is not None:
-            self._free(task)
+            self._free(task, well=event.failure is None)
         if event.failure is not None and isinstance(task, WarmUp):
             self.failed(task)
-        task.event(event)
+        if crowded and event.failure is not None and isinstance(task, LLMTask):
+            task.crowded_out(event.failure)
+        else:
+            task.event(event)
 
     def _rest(self, after_s: float) -> None:
         """It is full, whatever our account says, perhaps for as long as it has said."""
@@ -185,8 +193,9 @@ class LLMReplica:
     def _release(self, leader: str) -> None:
         self.released(self.holds.release(leader))
 
-    def _free(self, task: LLMTask | WarmUp) -> None:
+    def _free(self, task: LLMTask | WarmUp, *, well: bool) -> None:
         if self.running.pop(task.id, None) is not None:
+            self.limit.ended(task.id, well=well)
             self.held -= task.tokens
             task.running = 0
             if self.suspect is task:
@@ -203,7 +212,7 @@ class LLMReplica:
             late = isinstance(task, LLMTask) and task.lapsed
             if late and not self.capabilities.remote:
                 self.pulse.timed_out()
-            self._free(task)
+            self._free(task, well=isinstance(task, LLMTask) and bool(task.given))
             self.outbox.abort(task.id, task.sender)
 
     def hold_nobody(self) -> None:

@@ -11,6 +11,7 @@ from itertools import chain
 from teola.runtime.circuit import Circuit
 from teola.runtime.engines.protocol import Capabilities, Failure
 from teola.runtime.errors import ModuleError
+from teola.runtime.llm.call_budget import CallBudget
 from teola.runtime.llm.outbox import Generates
 from teola.runtime.llm.replica import LLMReplica
 from teola.runtime.llm.suspects import SuspectCalls
@@ -36,6 +37,7 @@ class LLMScheduler(TaskQueue):
     ) -> None:
         super().__init__(policy, watch, turn)
         self.replicas: dict[Generates, LLMReplica] = {}
+        self.limits: dict[Generates, CallBudget] = {}
         self.suspects = SuspectCalls()
         self.warm_ups = WarmUps()
         self.planned = False
@@ -65,6 +67,8 @@ class LLMScheduler(TaskQueue):
         """A replica is up (again): its events go to what is returned. Where it says that it has
         died, or hangs, it is ``lost``: whoever ends it then calls ``stop``."""
         first = not self.replicas
+        limit = self.limits.setdefault(engine, CallBudget(capabilities))
+        limit.began(capabilities)
         self.replicas[engine] = replica = LLMReplica(
             engine,
             capabilities,
@@ -74,6 +78,7 @@ class LLMScheduler(TaskQueue):
             self._changed,
             self.warm_ups.fail,
             lost or partial(self.stop, engine),
+            limit,
         )
         if capabilities.prefix_cache:
             self.warm_ups.start(capabilities.kv_tokens)
@@ -239,6 +244,7 @@ class LLMScheduler(TaskQueue):
         """Who waited for a leader, or was not taken, is looked at again, before all others."""
         for task in reversed(tasks):
             task.todo = (0,)
+            self._mark(task)
             (self.suspects if task.suspect else self.queue).put_back(task)
         self.wake()
 

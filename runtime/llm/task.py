@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from teola.runtime.clocks import Line
-from teola.runtime.engines.protocol import GREEDY, Generate, Grammar, Sampling, TokenEvent
+from teola.runtime.engines.protocol import GREEDY, Failure, Generate, Grammar, Sampling, TokenEvent
 from teola.runtime.errors import ModuleError, Place, StreamInterrupted
 from teola.runtime.limits import Limits
 from teola.runtime.llm.prefixes import Marks
@@ -152,6 +152,9 @@ class LLMTask(Task):
 
     def stop_clock(self) -> None:
         super().stop_clock()
+        self._stop_idle_clock()
+
+    def _stop_idle_clock(self) -> None:
         if self.idle is not None:
             self.idle.leave(self)
             self.idle = None
@@ -169,15 +172,38 @@ class LLMTask(Task):
         """Whether another attempt begins where this one ended."""
         return self.resumable and self.home is not None and self.home.capabilities.continues
 
+    @property
+    def _contradicts(self) -> bool:
+        """Whether another attempt might say otherwise than what has left."""
+        return not self.goes_on and self.call.left()
+
+    def _lacks_only_its_end(self) -> bool:
+        """Whether there is nothing to try again; it has ended then."""
+        if len(self.given) < self.max_tokens:
+            return False
+        self.end()
+        self.call.event(TokenEvent(self.id, (), "length"))
+        return True
+
+    def crowded_out(self, failure: Failure) -> None:
+        """There was no memory for it beside others: it waits again, unless it is over now. Its
+        `timeout` goes on, and that is no retry."""
+        self._stop_idle_clock()
+        if self._lacks_only_its_end():
+            return
+        if self._contradicts:
+            self.fail(StreamInterrupted(self.place, failure.message, failure.kind))
+        else:
+            self.reset()
+
     def retry_or_fail(self, error: ModuleError) -> None:
         died = error.kind == "died"
-        if len(self.given) >= self.max_tokens:  # nothing is missing but its end
-            self.end()
-            self.call.event(TokenEvent(self.id, (), "length"))
-        elif died and self.suspect:
+        if self._lacks_only_its_end():
+            return
+        if died and self.suspect:
             twice = f"it ended the engine twice, among others and then alone: {error.cause}"
             self.fail(ModuleError(self.place, twice, "item"))
-        elif (died or not self._lasts(error.kind)) and not self.goes_on and self.call.left():
+        elif (died or not self._lasts(error.kind)) and self._contradicts:
             self.fail(StreamInterrupted(self.place, error.cause, error.kind))
         elif died:
             self.suspect = True

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 class Fifo(Ordered):
-    """Arrival order; tasks of many queries join in one batch."""
+    """Arrival order; tasks of many queries join in one batch. Nothing waits behind what came
+    later."""
 
     name: ClassVar[str] = "fifo"
     in_order: ClassVar[bool] = True
@@ -23,7 +24,8 @@ class Fifo(Ordered):
 
 
 class PerInvocation(Fifo):
-    """One task a batch, in arrival order (the paper's per-invocation baseline, PO)."""
+    """One task a batch, in arrival order (the paper's per-invocation baseline, PO). Nothing waits
+    behind what came later."""
 
     name: ClassVar[str] = "per-invocation"
 
@@ -35,8 +37,8 @@ class PerInvocation(Fifo):
 
 class Throughput(Fifo):
     """Oldest items first, and the fullest batch: what does not fit is passed over for up to
-    ``LOOKAHEAD`` later tasks that do, but no task more than ``PATIENCE`` times (the paper's
-    throughput-oriented baseline, TO)."""
+    ``LOOKAHEAD`` later tasks that do, but no task in more than ``PATIENCE`` batches before it is
+    given something (the paper's throughput-oriented baseline, TO)."""
 
     name: ClassVar[str] = "throughput"
     in_order: ClassVar[bool] = False

@@ -35,7 +35,12 @@ class _Query(Waiting):
 class Topology(ByQuery[_Query]):
     """Queries in order of their earliest pending task; from each its deepest tasks (those of one
     depth, the farthest from the output), then from each those of the next depth, until the budget
-    is used (Teola, ASPLOS 2025, Algorithm 2)."""
+    is used (Teola, ASPLOS 2025, Algorithm 2).
+
+    A query is left out of a batch only for those of which a task waits that is older than all of
+    its own; what comes of these meanwhile goes before it, too, but a query has an end: nothing
+    starves.
+    """
 
     name: ClassVar[str] = "topology"
 

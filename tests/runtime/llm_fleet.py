@@ -38,12 +38,15 @@ def greedy(prompt, max_tokens):
 
 class Machine:
     """One replica. It holds what was submitted and is neither ended nor aborted, and generates when
-    it is told to."""
+    it is told to. Where its memory does not suffice for what is ``live``, its ``victims`` fail, in
+    several messages where these are lists."""
 
     def __init__(self, fleet, number):
         self.fleet, self.number = fleet, number
         self.sent, self.aborted, self.live = [], [], {}
         self.answers = asyncio.Event()
+        self.suffices = lambda live: True
+        self.victims = list
         self.replica = None
         self.circuit = Circuit()
         self.start()
@@ -75,6 +78,12 @@ class Machine:
         await self.answers.wait()
         self.sent += requests
         self.live |= {one.id: (one, list(one.tokens)) for one in requests}
+        self._look_at_memory()
+
+    def _look_at_memory(self):
+        while not self.suffices(self.live):
+            for names in self.victims([list(self.live)]):
+                self.fail(*names, kind="memory")
 
     async def abort(self, ids):
         await self.answers.wait()
@@ -102,6 +111,7 @@ class Machine:
         if reason is not None:
             del self.live[request_id]
         self.replica.events([TokenEvent(request_id, new, reason)])
+        self._look_at_memory()
 
     def fail(self, *request_ids, kind="engine"):
         """Calls fail, all in one message."""
@@ -158,7 +168,8 @@ class Fleet:
             if not live:
                 return
             for machine, name in live:
-                machine.step(name, 3)
+                if name in machine.live:
+                    machine.step(name, 3)
         raise AssertionError("it does not end")
 
     def at(self, task):

@@ -14,6 +14,7 @@ from teola.runtime.errors import ModuleError
 from teola.runtime.policies import POLICIES
 from teola.runtime.simulation.clock import pass_time
 from teola.runtime.task import Task
+from tests.runtime.conserving import batch_schedulers, work_is_conserved
 from tests.runtime.faulty import Faults, embedding
 from tests.runtime.workbench import virtual
 
@@ -81,8 +82,8 @@ def check(texts, result, given_up):
 )
 def test_the_innocent_have_their_results(asked, engine, memory, most, full, policy, group):
     """Items that raise, fail, kill or want too much memory, alone or together, over several
-    replicas: the others are done, none twice. One query alone, whatever is in it, gets no engine
-    given up."""
+    replicas: the others are done, none twice, and no replica is idle beside work. One query alone,
+    whatever is in it, gets no engine given up."""
     found = Counter()
 
     @virtual
@@ -91,7 +92,9 @@ def test_the_innocent_have_their_results(asked, engine, memory, most, full, poli
         faults = Faults(["raises"], ["kills"], memory=memory, most=most, full=full).into(bench)
         source = embedding(group=group, fail_items=["fails"], **engine)
         poisonous = [items.count("kills") for items, _ in asked if "kills" in items]
-        for texts, result in await run_all(bench, source, asked):
+        with work_is_conserved(lambda: batch_schedulers(bench.pool)):
+            results = await run_all(bench, source, asked)
+        for texts, result in results:
             check(texts, result, given_up=len(poisonous) > 1 or most is not None)
         assert faults.deaths <= 2 * sum(poisonous) or most is not None
 

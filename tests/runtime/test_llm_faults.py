@@ -665,6 +665,15 @@ class _Story:
             machine, name = live[number % len(live)]
             machine.fail(name)
 
+    async def memory(self, number, size):
+        """Some of what a replica runs fails, in one message or in several."""
+        running = [machine for machine in self.fleet.machines if machine.up and machine.live]
+        if running:
+            machine = running[number % len(running)]
+            names = list(machine.live)[number % len(machine.live) :]
+            for some in [names] if size % 2 else [[name] for name in names]:
+                machine.fail(*some, kind="memory")
+
     async def full(self, number, _):
         new = [(one, name) for one, name in self.live() if one.is_new(name)]
         if new:
@@ -698,7 +707,7 @@ class _Story:
 
 
 STEPS = (
-    *("call", "call", "warm", "token", "token", "fail", "full"),
+    *("call", "call", "warm", "token", "token", "fail", "full", "memory"),
     *("cancel", "leave", "die", "start", "wait", "kill"),
 )
 

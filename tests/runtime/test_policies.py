@@ -4,7 +4,7 @@ what sets each apart."""
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teola.runtime.errors import Place
@@ -255,6 +255,80 @@ def test_remaining_work_waits_for_a_bounded_time(queries, weight, budgets, knee)
             bound = max(0.0, one.rank.left_ms - one.rank.item_ms * done) / weight
             for other in served:
                 assert other.rank.arrived_ms - one.rank.arrived_ms <= bound + 1 / weight
+
+
+coming = st.lists(
+    st.tuples(
+        st.integers(0, 3),
+        st.lists(st.integers(1, 12), min_size=1, max_size=4),
+        st.integers(0, 3),
+        st.tuples(st.integers(0, 4), st.sampled_from([None, 2, 5, 9, 12])),
+    ),
+    min_size=5,
+    max_size=25,
+)
+"""Tasks as (query, tokens of the items, depth), and what the engine can take after each of them."""
+
+
+def story(policy, steps):
+    """While tasks come and batches are taken: those that waited before each batch, in order of
+    arrival, and the items that it took of each."""
+    arrived = []
+    for query, sizes, depth, (items, tokens) in steps:
+        arrived.append(task(len(sizes), sizes, query=query, depth=depth))
+        policy.add(arrived[-1])
+        waiting = [one for one in arrived if one.todo]
+        taken = dict.fromkeys(arrived, 0)
+        for part in policy.next_batch(Budget(items, tokens)) or []:
+            taken[part.task] += len(part.indices)
+        yield waiting, taken
+
+
+@given(policy=st.sampled_from([Fifo, PerInvocation]), steps=coming)
+def test_in_order_of_arrival_nothing_waits_behind_what_came_later(policy, steps):
+    """Whoever is given something has nobody before it who is left with something."""
+    for waiting, taken in story(policy(), steps):
+        last = max((n for n, one in enumerate(waiting) if taken[one]), default=0)
+        assert not any(one.todo for one in waiting[:last])
+
+
+@settings(max_examples=300)
+@given(steps=coming, patience=st.integers(0, 1), lookahead=st.integers(1, 4))
+def test_throughput_passes_over_so_often_and_no_more(steps, patience, lookahead):
+    """A task is left out of at most PATIENCE batches with something that came later, before it is
+    given something itself."""
+
+    class Impatient(Throughput):
+        PATIENCE, LOOKAHEAD = patience, lookahead
+
+    passed = {}
+    for waiting, taken in story(Impatient(), steps):
+        last = max((n for n, one in enumerate(waiting) if taken[one]), default=0)
+        for number, one in enumerate(waiting):
+            passed[one] = 0 if taken[one] else passed.get(one, 0) + (number < last)
+            assert passed[one] <= patience
+
+
+@given(steps=coming)
+def test_topology_passes_over_a_query_only_for_those_with_an_older_task(steps):
+    """A batch without anything of a query is all of queries of which a task waits that is older
+    than all of its own: what comes later comes before it only if it is of one of these."""
+    for waiting, taken in story(Topology(), steps):
+        earliest = {}
+        for number, one in enumerate(waiting):
+            earliest.setdefault(one.rank.query, number)
+        served = {one.rank.query for one, items in taken.items() if items}
+        for query in set(earliest) - served:
+            assert all(earliest[other] < earliest[query] for other in served)
+
+
+@given(steps=coming)
+def test_topology_takes_a_query_from_its_deepest_tasks_on(steps):
+    """Within a query a task waits only behind those that are as deep or deeper."""
+    for waiting, taken in story(Topology(), steps):
+        for one in (one for one in waiting if taken[one]):
+            mine = [other for other in waiting if other.rank.query == one.rank.query]
+            assert not any(other.todo and other.rank.depth > one.rank.depth for other in mine)
 
 
 @given(

@@ -31,6 +31,13 @@ class TroubledEmbedder(FakeEmbedder):
         return await super().run(batch)
 
 
+class LeakyLLM(FakeLLM):
+    """A fake LLM that never answers when a request is taken back, and keeps it."""
+
+    async def abort(self, ids):
+        await asyncio.Event().wait()
+
+
 class TroubledLLM(FakeLLM):
     """A fake LLM that sticks at a prompt which says so: it makes no more steps and does not close,
     and answers what it is asked."""

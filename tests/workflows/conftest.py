@@ -71,7 +71,7 @@ class RealModels:
             return await runner.run(**inputs)
 
     def close(self):
-        assert self._pool.check_integrity() == []
+        assert self._run(self._pool.inspect()) == []
         self._run(self._pool.close())
 
 

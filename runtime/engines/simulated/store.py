@@ -67,6 +67,9 @@ class SimulatedStore(SimulatedBatchEngine):
             return self._pending.pop(arguments["pending"], None) is not None
         if command == "drop":
             return self._held.pop(arguments["collection"], None) is not None
+        if command == "describe":
+            held = {name: {"count": count} for name, count in self._held.items()}
+            return {"collections": held, "pending": sorted(self._pending)}
         return await super().control(command, arguments)
 
 

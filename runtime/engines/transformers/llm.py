@@ -22,6 +22,7 @@ from teola.runtime.engines.transformers.stop_texts import StopTexts
 from teola.runtime.engines.transformers.told import Told
 from teola.runtime.engines.worker_thread import WorkerThread
 from teola.runtime.errors import RunError, UnsupportedError
+from teola.runtime.faults import failure_of
 from teola.runtime.hosts.errors import EngineDied
 from teola.runtime.models import ensure
 
@@ -211,7 +212,8 @@ class TransformersLLM:
         if output.is_finished():
             del self._running[output.request_id]
         if output.error is not None:
-            failure = Failure("engine", f"generating failed: {output.error}")
+            kind = failure_of(RuntimeError(output.error)).kind
+            failure = Failure(kind, f"generating failed: {output.error}")
             return TokenEvent(output.request_id, (), failure=failure)
         new = output.generated_tokens[running.sent :]
         cached = None if running.sent else running.told.cached
