@@ -1,0 +1,140 @@
+"""The soak on the embedded engines, naive and advanced RAG in one pool: processes are killed and
+stopped, and fail or end at bad items (``troubled_real``).
+
+``python -m benchmarks.soak_real 60`` tries a minute of it and saves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from random import Random
+from typing import Any
+
+from benchmarks.soaking import Side, Soak, problems, resident_mib
+from benchmarks.troubled_real import KINDS, troubled
+from teola.compiler.api import compile_workflow
+from teola.runtime import EnginePool, Runner
+from teola.runtime.hosts import EngineHandle
+
+REAL_S = 300.0
+INSIDE = 8
+"""Queries that a pool takes at once."""
+BAD, REST_S = 0.15, 5.0
+KILLS, STOPPED = 8, 0.25
+"""How often a process is killed in a soak, and in which share of these it is stopped instead."""
+ANSWER, EXPAND = (
+    ("modules.answer.with.sampling={max_tokens: 8}",),
+    ("modules.expand.with.sampling={max_tokens: 16}",),
+)
+LIMITS = ("defaults.timeout=30s", "defaults.retry={max: 2}", *ANSWER)
+WORKFLOWS = {"naive_rag": LIMITS, "advanced_rag": (*LIMITS, *EXPAND)}
+
+
+class Processes:
+    """Those of a pool's engines, by kind: how often they came up again, what memory they have, and
+    who ends or stops one of them now and then."""
+
+    def __init__(self, seed: int, every_s: float) -> None:
+        self.random, self.every_s = Random(f"killer:{seed}"), every_s  # noqa: S311 - no secret
+        self.handles: dict[str, EngineHandle] = {}
+        self.told: Counter[str] = Counter()
+        self.looks: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
+
+    def wrap(self, handle: EngineHandle, config: Mapping[str, Any]) -> EngineHandle:
+        """Remember an engine."""
+        self.handles[config["kind"]] = handle
+        return handle
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Those that are up, and have a process of their own."""
+        found = {kind: getattr(handle, "pid", None) for kind, handle in self.handles.items()}
+        return {kind: pid for kind, pid in found.items() if pid is not None}
+
+    def look(self) -> None:
+        """Note the memory, and how often each has begun again."""
+        for kind, pid in self.pids.items():
+            self.looks[kind].append((resident_mib(pid), self.handles[kind].epoch))
+
+    async def kill(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            await asyncio.sleep(self.every_s)
+            if pids := self.pids:
+                stop = self.random.random() < STOPPED
+                kind = self.random.choice([*pids])
+                os.kill(pids[kind], signal.SIGSTOP if stop else signal.SIGKILL)
+                self.told[f"{kind} {'stopped' if stop else 'killed'}"] += 1
+
+    def figures(self) -> dict[str, Any]:
+        """What was done and seen."""
+        return {
+            "faults": dict(sorted(self.told.items())),
+            "engines after each third: resident MiB, restarts until then": dict(self.looks),
+        }
+
+
+def real(seconds: float = REAL_S, seed: int = 0) -> dict[str, Any]:
+    """The soak on the embedded engines."""
+    processes = Processes(seed, seconds / KILLS)
+    soak = Soak(seed, BAD, REST_S, processes.look)
+    with troubled():
+        left, rate = asyncio.run(_real(soak, processes, seconds))
+    return {
+        "queries a second": round(rate, 2),
+        **processes.figures(),
+        **soak.figures(left),
+    }
+
+
+async def _real(soak: Soak, processes: Processes, seconds: float) -> tuple[Sequence[str], float]:
+    plans = [compile_workflow(name, sets=sets) for name, sets in WORKFLOWS.items()]
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(EnginePool(max_queries=INSIDE, wrap=processes.wrap))
+        runners = [Runner(plan, pool=pool, share=False) for plan in plans]
+        for runner in runners:
+            await stack.enter_async_context(runner)
+        rate = 2 * await _most(runners)
+        sides = [
+            Side(runner, _question, [kind for kind in plan.graph.engines if kind in KINDS])
+            for runner, plan in zip(runners, plans, strict=True)
+        ]
+        killing = asyncio.create_task(processes.kill())
+        await soak.run(sides, rate, seconds)
+        killing.cancel()
+        await asyncio.gather(killing, return_exceptions=True)
+        return pool.check_integrity(), rate
+
+
+async def _most(runners: Sequence[Runner]) -> float:
+    """Queries a second that the engines can do, as many at once as the pool takes."""
+    await asyncio.gather(*(runner.run(**_question(-1)) for runner in runners))
+    began = time.perf_counter()
+    asked = (runners[one % len(runners)].run(**_question(-2 - one)) for one in range(INSIDE))
+    await asyncio.gather(*asked)
+    return INSIDE / (time.perf_counter() - began)
+
+
+def _question(number: int) -> dict[str, Any]:
+    """Three short documents of its own, and what they say."""
+    names = [f"ship {number}-{letter}" for letter in "abc"]
+    documents = [
+        {"name": name, "text": f"The {name} left port with {len(name)} sailors and a cook."}
+        for name in names
+    ]
+    return {"documents": documents, "question": f"How many sailors were on {names[1]}?"}
+
+
+if __name__ == "__main__":
+    found = real(float(sys.argv[1]))
+    for key, value in found.items():
+        print(f"{key}: {value}")
+    for wrong in problems(found):
+        print(f"WRONG: {wrong}")
