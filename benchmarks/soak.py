@@ -30,13 +30,14 @@ from teola.runtime.simulation.clock import run_virtually
 from teola.runtime.simulation.stand_in import simulated
 from teola.runtime.simulation.workload import Application, Inputs
 
-WORKFLOWS = ("naive_rag", "advanced_rag")
+TIMEOUT = "defaults.timeout=60s"
+WORKFLOWS = {"naive_rag": (TIMEOUT,), "advanced_rag": (TIMEOUT, "defaults.retry={max: 2}")}
+"""Without retries nothing hides that a query has failed for another's item."""
 KINDS = ("llm", "embedder", "reranker", "store")
 VIRTUAL_S = 1800.0
 INSIDE = 64
 """Queries that a pool takes at once."""
 BAD, REST_S = 0.04, 60.0
-LIMITS = ("defaults.timeout=60s", "defaults.retry={max: 2}")
 PATIENT = ("defaults.timeout=10h",)
 CROWD = 30
 """Queries of each workflow that show what engines can do."""
@@ -47,7 +48,7 @@ def virtual(seconds: float = VIRTUAL_S, seed: int = 0) -> dict[str, Any]:
     soak = Soak(seed, BAD, REST_S)
     with tempfile.TemporaryDirectory() as folder:
         costs = profile(Path(folder))
-        applications = [_application(name, costs, LIMITS) for name in WORKFLOWS]
+        applications = [_application(name, costs, sets) for name, sets in WORKFLOWS.items()]
         rate = 2 * _most([_application(name, costs, PATIENT) for name in WORKFLOWS], costs)
         plans = simulated(applications, costs, dict.fromkeys(KINDS, 2))
         with troubled(seed) as trouble:
