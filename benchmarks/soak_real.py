@@ -14,6 +14,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from itertools import cycle
 from random import Random
 from typing import Any
 
@@ -29,7 +30,7 @@ INSIDE = 8
 """Queries that a pool takes at once."""
 BAD, REST_S = 0.2, 5.0
 KILL_EVERY_S, STOPPED = 35.0, 0.25
-"""When a process is killed, and in which share of these cases it is stopped instead."""
+"""How often a process is killed, and in which share of the cases it is stopped instead."""
 SHORT = ("defaults.timeout=30s", "modules.answer.with.sampling={max_tokens: 8}")
 WORKFLOWS = {
     "naive_rag": SHORT,
@@ -51,7 +52,7 @@ class Processes:
         self.handles: dict[str, EngineHandle] = {}
         self.ready: set[str] = set()
         self.told: Counter[str] = Counter()
-        self.looks: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
+        self.looks: defaultdict[str, list[str]] = defaultdict(list)
 
     def wrap(self, handle: EngineHandle, config: Mapping[str, Any]) -> EngineHandle:
         """Remember an engine."""
@@ -71,24 +72,25 @@ class Processes:
 
     def look(self) -> None:
         """Note the memory, and how often each has begun again."""
-        for kind, pid in self.pids.items():
-            self.looks[kind].append((resident_mib(pid), self.handles[kind].epoch))
+        pids = self.pids
+        for kind in KINDS:
+            mib = f"{resident_mib(pids[kind])} MiB" if kind in pids else "down"
+            self.looks[kind].append(f"{mib}, {self.handles[kind].epoch} restarts")
 
     async def kill(self) -> None:
         """Until it is cancelled."""
-        while True:
+        for kind in cycle(KINDS):
             await asyncio.sleep(KILL_EVERY_S)
-            if pids := self.pids:
+            if pid := self.pids.get(kind):
                 stop = self.random.random() < STOPPED
-                kind = self.random.choice([*pids])
-                os.kill(pids[kind], signal.SIGSTOP if stop else signal.SIGKILL)
+                os.kill(pid, signal.SIGSTOP if stop else signal.SIGKILL)
                 self.told[f"{kind} {'stopped' if stop else 'killed'}"] += 1
 
     def figures(self) -> dict[str, Any]:
         """What was done and seen."""
         return {
             "faults": dict(sorted(self.told.items())),
-            "engines after each third: resident MiB, restarts until then": dict(self.looks),
+            "engines after each third": dict(self.looks),
         }
 
 
