@@ -16,6 +16,8 @@ from teola.runtime.documents.api import Documents
 from teola.runtime.engines.protocol import Request
 
 POISON, FAILING, HUNGRY = CAUSES = ("poison", "failing", "hungry")
+WEIGHTS = {POISON: 2, FAILING: 2, HUNGRY: 1}
+"""How often each comes: a hungry one makes batches small for a while."""
 _MARK = re.compile(rf"(?:{'|'.join(CAUSES)})-[a-z]+-[0-9]+")
 
 
@@ -23,7 +25,8 @@ def draw(random: Random, engines: Sequence[str], number: int) -> str:
     """The mark of a query's bad item, for an engine of one of these kinds. Stores get no poison:
     with a store the collections of all others are gone, which is not to be contained."""
     engine = random.choice(engines)
-    cause = random.choice(CAUSES[1:] if engine == "store" else CAUSES)
+    causes = [cause for cause in CAUSES if (cause, engine) != (POISON, "store")]
+    (cause,) = random.choices(causes, [WEIGHTS[cause] for cause in causes])
     return f"{cause}-{engine}-{number}"
 
 

@@ -3,14 +3,14 @@
 query accounted for, has one failed for another's item, is anything left, has memory grown?
 
 ``python -m benchmarks.run soak``: naive and advanced RAG for 30 virtual minutes on simulated
-engines (``benchmarks.troubled``, costs and lengths of ``benchmarks.load``), two replicas each, and
-then for five real minutes on the embedded engines (``benchmarks.soak_real``).
+engines (``benchmarks.troubled``, costs and lengths of ``benchmarks.load``), and then
+for five real minutes on the embedded engines (``benchmarks.soak_real``).
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,17 +30,22 @@ from teola.runtime.simulation.clock import run_virtually
 from teola.runtime.simulation.stand_in import simulated
 from teola.runtime.simulation.workload import Application, Inputs
 
-WORKFLOWS: Mapping[str, Sequence[str]] = {
-    "naive_rag": (),
-    "advanced_rag": ("defaults.timeout=60s", "defaults.retry={max: 2}"),
+WORKFLOWS = {
+    "naive_rag": ("engines.embedder.batch_size=96",),
+    "advanced_rag": (
+        "engines.embedder.batch_size=96",
+        "defaults.timeout=60s",
+        "defaults.retry={max: 2}",
+    ),
 }
 """Without retries nothing hides that a query has failed for another's item."""
-KINDS = ("llm", "embedder", "reranker", "store")
+REPLICAS = {"llm": 8, "embedder": 2, "reranker": 2, "store": 2}
+"""So that queries wait for embedders, whose batches then have items of several."""
 VIRTUAL_S = 1800.0
 INSIDE = 64
 """Queries that a pool takes at once."""
-BAD, REST_S = 0.08, 60.0
-PATIENT = ("defaults.timeout=10h",)
+BAD, REST_S = 0.1, 60.0
+PATIENT = "defaults.timeout=10h"
 CROWD = 30
 """Queries of each workflow that show what engines can do."""
 
@@ -51,8 +56,9 @@ def virtual(seconds: float = VIRTUAL_S, seed: int = 0) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         costs = profile(Path(folder))
         applications = [_application(name, costs, sets) for name, sets in WORKFLOWS.items()]
-        rate = 2 * _most([_application(name, costs, PATIENT) for name in WORKFLOWS], costs)
-        plans = simulated(applications, costs, dict.fromkeys(KINDS, 2))
+        crowd = [_application(name, costs, (*sets, PATIENT)) for name, sets in WORKFLOWS.items()]
+        rate = 2 * _most(crowd, costs)
+        plans = simulated(applications, costs, REPLICAS)
         with troubled(seed) as trouble:
             left = run_virtually(_virtual(soak, applications, plans, rate, seconds))
     told = dict(sorted(trouble.told.items()))
@@ -88,15 +94,16 @@ def _application(name: str, costs: Path, sets: Sequence[str]) -> Application:
 
 
 def _most(applications: Sequence[Application], costs: Path) -> float:
-    """Queries a second that two replicas of each engine can do, as many of each workflow."""
+    """Queries a second that the engines can do, as many of each workflow."""
     crowd = [
         replace(one, workload=replace(one.workload, arrivals=(0.0,) * CROWD))
         for one in applications
     ]
-    report = simulate_together(crowd, profile=costs, policy="throughput")
+    report = simulate_together(crowd, profile=costs, policy="throughput", replicas=REPLICAS)
     if report.failures:
         raise SystemExit(f"queries failed: {report.failures}")
-    return 2 * CROWD * len(crowd) / max(float(engine.busy_s) for engine in report.engines)
+    busy = max(engine.busy_s / engine.replicas for engine in report.engines)
+    return float(CROWD * len(crowd) / busy)
 
 
 @asynccontextmanager

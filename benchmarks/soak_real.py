@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from itertools import cycle
 from random import Random
 from typing import Any
@@ -51,6 +51,7 @@ class Processes:
         self.random = Random(f"killer:{seed}")  # noqa: S311 - no secret
         self.handles: dict[str, EngineHandle] = {}
         self.ready: set[str] = set()
+        self.turns = cycle(KINDS)
         self.told: Counter[str] = Counter()
         self.looks: defaultdict[str, list[str]] = defaultdict(list)
 
@@ -78,12 +79,14 @@ class Processes:
             self.looks[kind].append(f"{mib}, {self.handles[kind].epoch} restarts")
 
     async def kill(self) -> None:
-        """Until it is cancelled."""
-        for kind in cycle(KINDS):
+        """One after the other, until it is cancelled."""
+        while True:
             await asyncio.sleep(KILL_EVERY_S)
+            kind = next(self.turns)
             if pid := self.pids.get(kind):
                 stop = self.random.random() < STOPPED
-                os.kill(pid, signal.SIGSTOP if stop else signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has just ended at a bad item
+                    os.kill(pid, signal.SIGSTOP if stop else signal.SIGKILL)
                 self.told[f"{kind} {'stopped' if stop else 'killed'}"] += 1
 
     def figures(self) -> dict[str, Any]:
@@ -97,7 +100,7 @@ class Processes:
 def real(seconds: float = REAL_S, seed: int = 0) -> dict[str, Any]:
     """The soak on the embedded engines."""
     processes = Processes(seed)
-    soak = Soak(seed, BAD, REST_S, processes.look)
+    soak = Soak(seed, BAD, REST_S, processes.kill, processes.look)
     with troubled():
         left, rate = asyncio.run(_real(soak, processes, seconds))
     return {
@@ -119,10 +122,7 @@ async def _real(soak: Soak, processes: Processes, seconds: float) -> tuple[Seque
             Side(runner, _question, [kind for kind in plan.graph.engines if kind in KINDS])
             for runner, plan in zip(runners, plans, strict=True)
         ]
-        killing = asyncio.create_task(processes.kill())
         await soak.run(sides, rate, seconds)
-        killing.cancel()
-        await asyncio.gather(killing, return_exceptions=True)
         return pool.check_integrity(), rate
 
 

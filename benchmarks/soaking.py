@@ -6,7 +6,7 @@ import asyncio
 import gc
 import resource
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -44,13 +44,20 @@ class Side:
 
 class Soak:
     """What came, what became of it, and how much memory there was meanwhile. A share ``bad`` of the
-    queries has a bad item; ``look`` is called when nothing has run for ``rest_s``."""
+    queries has a bad item; ``disturb`` runs while they come, ``look`` is called when nothing has
+    run for ``rest_s``."""
 
     def __init__(
-        self, seed: int, bad: float, rest_s: float, look: Callable[[], None] = lambda: None
+        self,
+        seed: int,
+        bad: float,
+        rest_s: float,
+        disturb: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        look: Callable[[], None] = lambda: None,
     ) -> None:
         self.random = Random(f"soak:{seed}")  # noqa: S311 - no secret
-        self.bad, self.rest_s, self.look = bad, rest_s, look
+        self.bad, self.rest_s = bad, rest_s
+        self.disturb, self.look = disturb, look
         self.outcomes: Counter[str] = Counter()
         self.marks: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.queries: set[asyncio.Task[None]] = set()
@@ -63,7 +70,11 @@ class Soak:
         arrivals = [one for one in poisson(rate, round(rate * seconds)) if one < seconds]
         length = seconds / PARTS
         for part in range(PARTS):
+            disturbing = asyncio.ensure_future(self.disturb()) if self.disturb else None
             await self._come(sides, [one % length for one in arrivals if one // length == part])
+            if disturbing is not None:
+                disturbing.cancel()
+                await asyncio.wait([disturbing])
             if self.queries:
                 await asyncio.wait(self.queries, timeout=QUIET_S)
             await asyncio.sleep(self.rest_s)
