@@ -28,7 +28,9 @@ class LLMReplica:
     our account of its cache, ``holds`` are those whose prefix it computes. What it may not do any
     more it gives back by ``released``; ``changed`` is called when there is room again, ``lost``
     with the reason when it is no more or hangs. ``suspect`` is who runs on it alone; ``reserved``:
-    it is kept for one. ``limit`` is how many it runs at once."""
+    it is kept for one. ``limit`` is how many it runs at once. ``worked``: it has given tokens since
+    it came up; ``excused``: it had before who runs on it alone, so a death then says nothing of the
+    engine."""
 
     def __init__(
         self,
@@ -53,7 +55,7 @@ class LLMReplica:
         self.prefixes = Prefixes(max(1, capabilities.block_tokens), cached)
         self.holds = Holds()
         self.suspect: LLMTask | None = None
-        self.reserved = False
+        self.reserved = self.worked = self.excused = False
         self.rest_s = REST_S
         self.resting: asyncio.TimerHandle | None = None
 
@@ -115,6 +117,7 @@ class LLMReplica:
         self.held += task.tokens
         if isinstance(task, LLMTask) and task.suspect:
             self.suspect = task
+            self.excused = self.circuit.excused = self.worked
 
     def _tell_sent(self, task: LLMTask | WarmUp) -> None:
         warm = isinstance(task, WarmUp)
@@ -159,7 +162,7 @@ class LLMReplica:
         if self.watch:
             self.watch.event(event)
         if event.tokens or event.finish_reason:
-            self.rest_s = REST_S
+            self.rest_s, self.worked = REST_S, True
             self.circuit.worked()
             if event.id in self.holds.leaders:
                 self.prefixes.add(task.marks)
@@ -199,7 +202,7 @@ class LLMReplica:
             self.held -= task.tokens
             task.running = 0
             if self.suspect is task:
-                self.suspect = None
+                self.suspect, self.circuit.excused = None, False
             if self.watch:
                 self.watch.over(task.id)
             self._release(task.id)

@@ -35,7 +35,8 @@ class SuspectCalls:
         else:
             self.refused.add(_whole(one))
             one.death.explain()
-            self._death.explain()
+            if not replica.excused:
+                self._death.explain()
 
     def add(self, task: LLMTask) -> None:
         """It ran on the replica that has just died, or comes back after that."""

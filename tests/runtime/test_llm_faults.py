@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from teola.runtime.circuit import MAX_RESTARTS
 from teola.runtime.engines.fakes.llm import answer
 from teola.runtime.engines.protocol import Generate, TokenEvent
 from teola.runtime.engines.simulated.answers import Answers
@@ -246,6 +247,23 @@ async def test_calls_that_kill_do_not_make_an_engine_bad(bench):
             assert "ended the engine twice" in str(bad)
             assert good["out"] == reply("good")
     assert bench.spy("llm").starts == 11
+
+
+@virtual
+async def test_a_call_that_kills_alone_opens_no_circuit(bench):
+    """Those that ran with it have their answers, though the engine has died of something else
+    lately: it works, and the call was at risk of its own."""
+    bench.prepared.append(poisoned)
+    async with bench.runner(asking(), share=False) as runner:
+        await runner.run(q="zero")
+        for _ in range(MAX_RESTARTS - 1):
+            bench.spy("llm").die()
+            await pass_time(10)
+        one, blamed, two = await asyncio.gather(
+            *(runner.run(q=name) for name in ("one", "poison", "two")), return_exceptions=True
+        )
+        assert "ended the engine twice" in str(blamed)
+        assert [one["out"], two["out"]] == [reply("one"), reply("two")]
 
 
 @fleet(1)
