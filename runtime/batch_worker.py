@@ -169,6 +169,8 @@ class BatchWorker:
         put_back(left, self.source.queue)
         if "memory" in kinds:
             self.budget.halve(items)
+        elif items == 1 and _lacks_memory(results[0]):
+            self.budget.blame()
         elif not kinds:
             self.budget.done(items)
         full_s = min(MOST_FULL_S, 2 * self._full_s or FULL_S) if "full" in kinds else 0.0
@@ -193,6 +195,12 @@ class BatchWorker:
         if self.job is not None:
             self.job.cancel()
             await asyncio.gather(self.job, return_exceptions=True)
+
+
+def _lacks_memory(result: Sequence[Any] | Failure) -> bool:
+    """Whether a request has failed for memory, or its only item has."""
+    found = result if isinstance(result, Failure) else result[0]
+    return isinstance(found, Failure) and found.kind == "memory"
 
 
 def _wrong(requests: Sequence[Request], results: Results) -> str | None:

@@ -27,7 +27,7 @@ class CallBudget(ItemBudget):
         """The replica is up (again)."""
         most = _most(capabilities)
         self.items = most if self.items == self.most else min(self.items, most)
-        self.most = most
+        self.most, self._before = most, min(self._before, most)
         self._new: set[str] = set()
         self._lone = ""
         self._peak = self._well = 0
@@ -41,6 +41,7 @@ class CallBudget(ItemBudget):
     def crowded(self, name: str, running: int) -> bool:
         """There was no memory for one of so many calls: whether others may be what took it."""
         if name == self._lone:
+            self.blame()
             return False
         if name in self._new:
             self.halve(running)

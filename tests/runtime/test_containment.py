@@ -191,6 +191,30 @@ async def test_an_item_that_is_too_large_alone_fails(bench):
     assert failed(two, "memory", "module 'e'")
 
 
+@virtual
+async def test_an_item_that_is_too_large_alone_makes_no_later_batch_smaller(bench):
+    """The batches were halved down to it, because of it: they are as large as before after that."""
+    seen = []
+
+    def change(spy):
+        async def before(batch):
+            items = [item for part in batch for item in part.items]
+            seen.append(len(items))
+            if "huge" in items:
+                raise MemoryError
+
+        spy.before_run = before
+
+    bench.prepared.append(change)
+    async with bench.runner(embedding(latency_ms=1, batch_size=16), share=False) as runner:
+        one, two = await held(runner, list("abcdefg"), ["x", "y", "huge", "z"])
+        assert sizes([one]) == [7]
+        assert failed(two, "memory", "module 'e'")
+        seen.clear()
+        await together(runner, [str(n) for n in range(48)])
+    assert seen == [16] * 3
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -237,6 +261,23 @@ def test_a_budget_recovers_slowly():
     assert budget.items == 8
     budget.done(8)
     assert budget.items == 16
+
+
+def test_a_budget_is_as_before_once_one_item_is_to_blame():
+    """What was found out by growing again is kept."""
+    budget = ItemBudget(16)
+    for items in (16, 8, 4, 2):
+        budget.halve(items)
+    budget.blame()
+    assert budget.items == 16
+    for items in (16, 8, 4, 2):
+        budget.halve(items)
+    for _ in range(RECOVERY):
+        budget.done(1)
+    assert budget.items == 2
+    budget.halve(2)
+    budget.blame()
+    assert budget.items == 2
 
 
 @virtual

@@ -71,7 +71,8 @@ def test_one_shortage_halves_once(victims):
 
 @fleet(1)
 async def test_a_call_that_is_too_much_alone_fails(fleet):
-    """With what the engine said; the others have their answers."""
+    """With what the engine said; the others have their answers, and as many calls run at once
+    afterwards as before: it was not their number."""
     (machine,) = fleet.machines
     machine.suffices = holds(tokens=10 * BLOCK)
     tasks = [await fleet.call([n] * BLOCK) for n in range(4)]
@@ -81,6 +82,7 @@ async def test_a_call_that_is_too_much_alone_fails(fleet):
     assert type(huge.call.error) is ModuleError
     assert huge.call.error.kind == "memory"
     assert "spoilt" in huge.call.error.cause
+    assert machine.replica.limit.items == 8
 
 
 @fleet(1)
