@@ -19,11 +19,13 @@ from teola.runtime.engines.protocol import (
     TokenEvent,
 )
 from teola.runtime.engines.registry import EngineEntry
-from teola.runtime.hosts.errors import EngineDied, HostError
+from teola.runtime.hosts.errors import EngineDied, EngineStartError, HostError
 from teola.runtime.hosts.handle import OnStatus
 from teola.runtime.models import ensure
 
 CLOSED_EARLY = "the engine was closed while it was starting"
+START_S = 3600.0
+"""An engine that is not up by then hangs; the largest models take tens of minutes."""
 
 
 class State(Enum):
@@ -111,7 +113,14 @@ class Host(ABC):
         """The start itself, as a task, so that ``close`` can end it."""
         await self._fetch_weights()
         self._on_status("loading", None, "")
-        self._capabilities = await self._launch()
+        clock = asyncio.timeout(START_S)
+        try:
+            async with clock:
+                self._capabilities = await self._launch()
+        except TimeoutError as error:
+            if clock.expired():
+                raise EngineStartError(f"it was not up after {START_S:g} s: it hangs") from error
+            raise
         self._state = State.ALIVE
         return self._capabilities
 

@@ -22,6 +22,7 @@ from teola.runtime.hosts import (
     EngineStartError,
     HostError,
     connect,
+    host,
     process,
     thread,
 )
@@ -603,6 +604,44 @@ def test_a_cancelled_start_leaves_no_process():
         pid = handle.pid
         starting.cancel()
         with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert gone(pid)
+
+    run(scenario())
+
+
+def test_a_start_that_hangs_is_given_up(home, monkeypatch):
+    """With an error that says for how long; nothing is left, and it may be started again."""
+    monkeypatch.setattr(host, "START_S", 0.5)
+
+    async def scenario():
+        before = resources()
+        handle = connect(EngineEntry(FACTORY, host=home), {"start": "never"})
+        with pytest.raises(EngineStartError, match=r"not up after 0\.5 s: it hangs"):
+            await handle.start()
+        assert resources() == before
+        monkeypatch.undo()
+        monkeypatch.syspath_prepend(str(HERE))
+        handle._config.clear()
+        await handle.restart()
+        assert await ask(handle, "echo", 1) == [1]
+        await handle.close()
+
+    run(scenario())
+
+
+def test_a_process_that_is_stopped_while_it_starts_is_given_up(monkeypatch):
+    """It does not react to anything, and is ended all the same."""
+    monkeypatch.setattr(host, "START_S", 0.5)
+
+    async def scenario():
+        handle = connect(EngineEntry(FACTORY), {"start": "never"})
+        starting = asyncio.create_task(handle.start())
+        while handle.pid is None:
+            await asyncio.sleep(0)
+        pid = handle.pid
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(EngineStartError, match="it hangs"):
             await starting
         assert gone(pid)
 
