@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from typing import Any, Protocol, TypeAlias
 
 from teola.runtime.bisection import Bisection
@@ -83,7 +84,7 @@ class BatchWorker:
         self.sent: list[Task] = []
         self.gone = self.worked = False
         self.watchdog = Watchdog(self._stalled, partial(lost, HUNG))
-        self._full_s = 0.0
+        self._full_s = self._began_s = 0.0
 
     def begin(self) -> None:
         """Work until nothing waits."""
@@ -122,7 +123,7 @@ class BatchWorker:
         is returned."""
         waiting = self.source.queue
         watched = self.watch.open(batch, len(waiting)) if self.watch else None
-        self.batch = batch
+        self.batch, self._began_s = batch, asyncio.get_running_loop().time()
         self.running = asyncio.ensure_future(self._call(batch))
         self.watchdog.watch()
         try:
@@ -179,9 +180,13 @@ class BatchWorker:
         )
 
     def _stalled(self) -> bool:
-        """Whether nobody waits any more for what runs, and a clock of it has run out."""
-        lapsed = any(part.task.lapsed for part in self.batch)
-        return lapsed and not any(part.wanted for part in self.batch)
+        """Whether nobody waits any more for what runs, and a clock of it has run out, or would have
+        by now, had its query not ended before."""
+        if any(part.wanted for part in self.batch):
+            return False
+        ran_s = asyncio.get_running_loop().time() - self._began_s
+        clocks = ((part.task.lapsed, part.task.limits.timeout_s) for part in self.batch)
+        return any(lapsed or (limit_s or inf) <= ran_s for lapsed, limit_s in clocks)
 
     def fail(self, reason: str) -> None:
         """The engine will not come back: what it runs fails."""

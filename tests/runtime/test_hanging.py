@@ -6,6 +6,7 @@ import pytest
 
 from teola.runtime.circuit import RESTART_DELAY_S
 from teola.runtime.errors import DeadlineExceeded, TaskTimeout
+from teola.runtime.hosts import EngineDied
 from teola.runtime.simulation.clock import pass_time
 from teola.runtime.watchdog import GRACE_S
 from tests.runtime.faulty import Faults, embedding, sizes, together
@@ -104,6 +105,60 @@ async def test_a_batch_that_was_cancelled_is_left_alone(bench):
         running.cancel()
         await pass_time(11 * GRACE_S)
     assert bench.spies[0].starts == 1
+
+
+@virtual
+async def test_a_hanging_batch_that_was_cancelled_ends_too(bench):
+    """Once the timeout has passed that its query did not wait for. What waits goes on then."""
+    Faults(hangs=["hang"]).into(bench)
+    engine = {"latency_ms": 100, "batch_size": 1}
+    async with (
+        bench.runner(embedding("timeout_s = 40", **engine), share=False) as runner,
+        bench.runner(embedding(**engine), share=False) as patient,
+    ):
+        running = asyncio.ensure_future(runner.run(texts=["hang"]))
+        await pass_time(1)
+        running.cancel()
+        assert sizes(await together(patient, ["a"])) == [1]
+    assert 40 + GRACE_S < now() < 40 + 3 * GRACE_S
+    assert bench.spies[0].starts == 2
+
+
+@virtual
+async def test_a_suspect_that_hangs_and_is_cancelled_keeps_no_other_waiting(bench):
+    """The others of its death are tried once the replica is back."""
+
+    def change(spy):
+        async def before(batch):
+            items = [item for part in batch for item in part.items]
+            if len(items) > 1:
+                await pass_time(0.01)
+                spy.die("it was too much")
+                raise EngineDied("it was too much")
+            if items == ["hang"]:
+                spy.handle._engine.run = never
+
+        spy.before_run = before
+
+    bench.prepared.append(change)
+    source = embedding("timeout_s = 40", latency_ms=1000)
+    async with bench.runner(source, share=False) as runner:
+        first = asyncio.ensure_future(runner.run(texts=["first"]))
+        await pass_time(0.1)
+        hanging = asyncio.ensure_future(runner.run(texts=["hang"]))
+        others = asyncio.ensure_future(together(runner, ["poison"]))
+        await pass_time(10)
+        assert first.done()
+        hanging.cancel()
+        (other,) = await others
+        assert isinstance(other, TaskTimeout)
+        await pass_time(3 * GRACE_S)
+        assert sizes(await together(runner, ["a"])) == [1]
+    assert bench.spies[0].starts == 3
+
+
+async def never(_):
+    await asyncio.Event().wait()
 
 
 @virtual
