@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from contextlib import nullcontext
 from itertools import product
 from typing import Any
@@ -22,7 +23,8 @@ from teola.runtime.collector import rare_collection
 from teola.runtime.graph_scheduler import GraphScheduler
 
 QUERIES = 1000
-REPEATS = 5
+REPEATS = 9
+LEVELS = "O1", "O2"
 FAKES = tuple(
     f"engines.{name}={{kind: {kind}, backend: fake}}"
     for name, kind in (
@@ -60,18 +62,21 @@ def groups(level: str, share: bool) -> int:
 
 
 def main() -> None:
-    """Measure without and with groups and warm-ups, with and without sharing by content."""
+    """Measure without and with groups and warm-ups, with and without sharing by content, in turns:
+    machines have slow minutes."""
     figures: dict[str, Any] = {}
-    for level, share, rare in product(("O1", "O2"), (True, False), (True, False)):
-        costs, primitives = [], 0
-        for _ in range(REPEATS):
-            with rare_collection() if rare else nullcontext():
-                seconds, primitives = asyncio.run(measure(level, share))
-            costs.append(seconds / primitives * 1e6)
+    costs: defaultdict[str, list[float]] = defaultdict(list)
+    for _, level, share, rare in product(range(REPEATS), LEVELS, (True, False), (True, False)):
+        with rare_collection() if rare else nullcontext():
+            seconds, primitives = asyncio.run(measure(level, share))
         name = f"-{level}, sharing {'on' if share else 'off'}"
         collected = "" if rare else ", garbage collected as often as Python does"
-        figures[f"microseconds a primitive, {name}{collected}"] = spread(costs, 1)
+        costs[f"{name}{collected}"].append(seconds / primitives * 1e6)
         figures[f"primitives run, {name}"] = primitives
+    for name, found in costs.items():
+        figures[f"microseconds a primitive, {name}"] = spread(found, 1)
+    for level, share in product(LEVELS, (True, False)):
+        name = f"-{level}, sharing {'on' if share else 'off'}"
         figures[f"groups executed, {name}"] = groups(level, share)
     figures["concurrent queries"] = QUERIES
     figures["target microseconds"] = 100
