@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import defaultdict
 
 import pytest
 
@@ -29,7 +30,7 @@ class RealModels:
     def __init__(self, loop_runner):
         self._loop = loop_runner
         self.record = Record()
-        self.kept = {}
+        self.kept = defaultdict(dict)
         self._pool = self._run(self._make(self.record.recording))
 
     async def _make(self, wrap):
@@ -43,8 +44,8 @@ class RealModels:
         return compile_workflow(name, level=level, sets=(*SHORT_ANSWERS[name], *sets))
 
     def ask(self, source, *, keep=False, **inputs):
-        """One run on the real engines; ``keep`` what they answer for replays."""
-        self.record.answers = self.kept if keep else {}
+        """One run on the real engines; ``keep`` what they answer for replays of this workflow."""
+        self.record.answers = self.kept[source.graph.name] if keep else {}
         return self._run(self._ask(self._pool, source, inputs))
 
     def ask_together(self, source, questions):
@@ -57,13 +58,14 @@ class RealModels:
         return self._run(asked())
 
     def replay(self, source, **inputs):
-        """One run answered from what was kept alone."""
+        """One run answered from what was kept of its workflow alone: another one's vectors may
+        differ in their last bits, for the same text was embedded in a batch of another shape."""
 
         async def replayed():
             async with EnginePool(wrap=self.record.replaying) as pool:
                 return await self._ask(pool, source, inputs)
 
-        self.record.missing, self.record.answers = 0, self.kept
+        self.record.missing, self.record.answers = 0, self.kept[source.graph.name]
         return self._run(replayed())
 
     async def _ask(self, pool, source, inputs):
