@@ -178,13 +178,12 @@ class GraphScheduler:
             kind = FORMS.get(prepared.form, PrimitiveRun)
         run = kind(prepared, scope, sources, key, self)
         run.home = self.engines.get(prepared.place.engine or "")
-        runs = scope.runs
         run.upstream = tuple(
             [
                 (index, before)
                 for index, wire in enumerate(prepared.wires)
                 if wire.ref is not None
-                and (before := runs.get(wire.ref.node)) is not None
+                and (before := scope.runs.get(wire.ref.node)) is not None
                 and not before.over
             ]
         )

@@ -18,11 +18,11 @@ async def leftovers(handle: EngineHandle) -> list[str]:
     try:
         told = await handle.control("describe", {})
     except EngineCallError:
-        told = {}
+        told = {}  # it lives, and has no such command
     except HostError:
-        return []
+        return []  # it is no more
     except TeolaError:
-        told = {}
+        told = {}  # an engine that says itself that it has no such command
     lost = len(waiting & _unanswered(handle))
     return ([f"{lost} calls have no answer"] if lost else []) + _held(told)
 

@@ -337,10 +337,7 @@ def test_a_start_may_be_tried_again(home):
             await handle.start()
         with pytest.raises(HostError):
             await ask(handle, "echo", 1)
-        handle._config.clear()
-        await handle.restart()
-        assert await ask(handle, "echo", 1) == [1]
-        await handle.close()
+        await starts_again(handle)
 
     run(scenario())
 
@@ -610,6 +607,14 @@ def test_a_cancelled_start_leaves_no_process():
     run(scenario())
 
 
+async def starts_again(handle):
+    """Without what kept it from starting; it is closed at the end."""
+    handle._config.clear()
+    await handle.restart()
+    assert await ask(handle, "echo", 1) == [1]
+    await handle.close()
+
+
 def test_a_start_that_hangs_is_given_up(home, monkeypatch):
     """With an error that says for how long; nothing is left, and it may be started again."""
     monkeypatch.setattr(host, "START_S", 0.5)
@@ -622,17 +627,14 @@ def test_a_start_that_hangs_is_given_up(home, monkeypatch):
         assert resources() == before
         monkeypatch.undo()
         monkeypatch.syspath_prepend(str(HERE))
-        handle._config.clear()
-        await handle.restart()
-        assert await ask(handle, "echo", 1) == [1]
-        await handle.close()
+        await starts_again(handle)
 
     run(scenario())
 
 
 def test_a_process_that_is_stopped_while_it_starts_is_given_up(monkeypatch):
     """It does not react to anything, and is ended all the same."""
-    monkeypatch.setattr(host, "START_S", 0.5)
+    monkeypatch.setattr(host, "START_S", 3.0)
 
     async def scenario():
         handle = connect(EngineEntry(FACTORY), {"start": "never"})
@@ -713,10 +715,7 @@ def test_closing_while_it_starts_closes(home):
         with pytest.raises(HostError, match="the engine is closed"):
             await ask(handle, "echo", 1)
         assert [state for state, _, _ in statuses] == ["loading"]
-        handle._config.clear()
-        await handle.restart()
-        assert await ask(handle, "echo", 1) == [1]
-        await handle.close()
+        await starts_again(handle)
 
     run(scenario())
 

@@ -272,11 +272,9 @@ def short_of_memory(most):
     return prepare
 
 
-@virtual
-async def test_readers_notice_nothing(bench):
-    """Through the whole runtime, without any `retry:`: each reads its answer once."""
-    bench.prepared.append(short_of_memory(3))
-    source = plan(
+def answering():
+    """A call that takes a second."""
+    return plan(
         f"""
         input q: text
         {call("a", "{{ q }}", "q=%inputs:q")}
@@ -284,6 +282,13 @@ async def test_readers_notice_nothing(bench):
         """,
         llm={"latency_ms": 1000},
     )
+
+
+@virtual
+async def test_readers_notice_nothing(bench):
+    """Through the whole runtime, without any `retry:`: each reads its answer once."""
+    bench.prepared.append(short_of_memory(3))
+    source = answering()
     questions = [f"q{n}" for n in range(12)]
     heard = await asyncio.gather(*(bench.events(source, q=q) for q in questions))
     for question, events in zip(questions, heard, strict=True):
@@ -311,14 +316,7 @@ async def test_an_engine_that_raises_for_memory_says_so_of_its_calls(bench):
         spy.submit = short
 
     bench.prepared.append(prepare)
-    source = plan(
-        f"""
-        input q: text
-        {call("a", "{{ q }}", "q=%inputs:q")}
-        output out: text = %a.decode:text
-        """,
-        llm={"latency_ms": 1000},
-    )
+    source = answering()
     async with bench.runner(source) as runner:
         results = await asyncio.gather(*(runner.run(q=f"q{n}") for n in range(4)))
     assert [result["out"] for result in results] == [reply(f"q{n}") for n in range(4)]
